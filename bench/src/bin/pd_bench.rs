@@ -1,0 +1,2 @@
+//! pd-proxy.
+fn main() {}

@@ -1,0 +1,2 @@
+//! Load generator and simulated vLLM node.
+pub mod sim;

@@ -1,0 +1,111 @@
+//! Every bound of the proxy, with its unit and its reason.
+//!
+//! A queue, buffer, loop, retry or wait without an entry here is a defect. What an operator may need
+//! to change is a flag whose default stands here; the rest is fixed, because changing it would change
+//! what the proxy promises.
+
+use std::time::Duration;
+
+/// Bytes of one message head, start line and fields together. Above: 431.
+pub const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Header fields of one message head. Above: 431 from a client, 502 from a node.
+pub const HEAD_FIELDS_MAX: usize = 100;
+/// Bytes of a request target. Above: 414.
+pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Bytes of a request body, default of `--max-payload-size`. Above: 413. Images travel as base64 in
+/// the JSON, so tens of MiB are ordinary.
+pub const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Open objects and arrays in a JSON body; deeper is refused with 400.
+pub const JSON_DEPTH_MAX: usize = 512;
+
+/// Hexadecimal digits of one chunk size: 2^60 bytes is more than any body may have.
+pub const CHUNK_SIZE_DIGITS_MAX: usize = 15;
+/// Bytes of the extensions of one chunk, which carry nothing for us (RFC 9112 §7.1.1).
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of chunk extensions in one body: a stream of one-byte chunks must not carry megabytes.
+pub const CHUNK_EXTENSIONS_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of the trailer section of one body.
+pub const TRAILER_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes asked of a socket at once while a head or a small body arrives.
+pub const READ_CHUNK_BYTES: usize = 8 * 1024;
+/// Bytes of a shard's relay buffer: what one read of a stream can carry on to the other side.
+pub const RELAY_BUFFER_BYTES: usize = 64 * 1024;
+/// Bytes of a prefill answer kept so that a refusal can be handed to the client. The rest of a longer
+/// answer is read and dropped.
+pub const PREFILL_ANSWER_BYTES_MAX: usize = 256 * 1024;
+/// Bytes of one line looked at while a prefill's event stream is searched for an error.
+pub const SSE_LINE_BYTES_MAX: usize = 256 * 1024;
+/// Interim (1xx) responses read before the final one (RFC 9110 §15.2).
+pub const INTERIM_RESPONSES_MAX: usize = 8;
+/// Body bytes read and dropped after an early error, so that the client sees the answer, not a reset.
+pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
+
+/// Client connections of one shard; further ones wait in the listen queue.
+pub const CONNECTIONS_PER_SHARD_MAX: usize = 64 * 1024;
+/// Connections waiting to be accepted, per shard; the kernel caps it with `somaxconn`.
+pub const LISTEN_BACKLOG: i32 = 4096;
+/// Shards of one process.
+pub const SHARDS_MAX: usize = 256;
+/// Idle upstream connections a shard keeps per node.
+pub const IDLE_PER_NODE_MAX: usize = 64;
+
+/// How long accepting pauses when descriptors ran out.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Turn of a shard's coarse clock: deadlines are felt at most this much late.
+pub const TICK: Duration = Duration::from_millis(50);
+
+/// From the first byte of a head to its end; else 408.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest pause inside a request body; else 408.
+pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+/// A client connection may idle this long between requests.
+pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
+/// A client that takes no byte for this long is closed.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// A FIN this soon after a request's last byte is a half-close; later, the client has gone.
+pub const HALF_CLOSE_WINDOW: Duration = Duration::from_millis(100);
+/// How long the rest of a refused request is discarded before the connection is closed.
+pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// TCP connect to a node.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// Idle upstream connections live this long; vLLM closes them after 5.0 s.
+pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
+/// Time for one answer of a node as a whole; what vLLM's example proxy allows.
+pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
+/// From SIGTERM to the end of the last stream.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Prefill and decode nodes tried for one request, in pairs: the first, and one more after a failure.
+pub const ATTEMPTS_MAX: usize = 2;
+
+/// Bytes of one registration message; real ones have about 100, MoRIIO's about 130.
+pub const REGISTRATION_BYTES_MAX: usize = 4 * 1024;
+/// Entries of a registration map.
+pub const REGISTRATION_ENTRIES_MAX: u32 = 64;
+/// Bytes of an address in a registration.
+pub const ADDRESS_BYTES_MAX: usize = 255;
+/// Nodes known at a time, both roles together.
+pub const NODES_MAX: usize = 1024;
+/// Nodes ping every 3 s; after this without a ping a node is used only if no other is left.
+pub const NODE_FRESH: Duration = Duration::from_secs(5);
+/// After this without a ping a node is forgotten: three pings missed and the fourth due.
+pub const NODE_EXPIRY: Duration = Duration::from_secs(12);
+/// Pause between two health probes of a node that is not ready.
+pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
+/// Longest a health probe may take.
+pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Health probes under way at a time.
+pub const PROBES_MAX: usize = 64;
+
+const _: () = {
+    assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
+    assert!(READ_CHUNK_BYTES <= HEAD_BYTES_MAX);
+    assert!(NODE_FRESH.as_millis() < NODE_EXPIRY.as_millis());
+    // vLLM closes an idle connection after 5.0 s: ours must be gone a tick before.
+    assert!(UPSTREAM_IDLE_TIMEOUT.as_millis() + TICK.as_millis() < 5_000);
+    assert!(HALF_CLOSE_WINDOW.as_millis() < DISCARD_TIMEOUT.as_millis());
+    assert!(ATTEMPTS_MAX >= 1);
+};

@@ -1,1 +1,8 @@
-//! To be laid.
+//! How nodes come and go.
+
+mod clock;
+mod frame;
+mod stats;
+
+pub use frame::check_registration;
+pub use stats::Stats;

@@ -71,6 +71,13 @@ impl Pieces {
         self.byte_count() == 0
     }
 
+    /// Makes it a size line (an empty one for none) and one range.
+    pub fn set(&mut self, size_line: SizeLine, range: Range<usize>) {
+        self.clear();
+        self.size_line = size_line;
+        self.push(range);
+    }
+
     /// Empties it.
     fn clear(&mut self) {
         self.size_line = SizeLine::EMPTY;

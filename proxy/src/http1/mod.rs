@@ -16,6 +16,7 @@
 //! [`Span`]s of the buffer they arrived in. Bytes of a body are never looked at.
 
 mod bytes;
+mod check;
 mod chunked;
 mod chunked_relay;
 mod connection;
@@ -30,8 +31,11 @@ mod request;
 mod response;
 mod size_line;
 mod target;
+#[cfg(test)]
+mod tests;
 mod write;
 
+pub use check::{check_chunked, check_request_head, check_response_head};
 pub use chunked::{Chunked, ChunkedError, ChunkedEvent};
 pub use chunked_relay::{ChunkedRelay, Pieces, RelayProgress};
 pub use fields::{Fields, Span};

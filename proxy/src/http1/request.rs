@@ -10,7 +10,7 @@ use super::head_error::HeadError;
 use super::host::Authority;
 use super::refusal;
 use super::target::Target;
-use crate::limits::{HEAD_FIELDS_MAX, METHOD_BYTES_MAX};
+use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX, METHOD_BYTES_MAX};
 
 /// The methods we tell apart (RFC 9110 §9.3). Methods are case-sensitive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,6 +133,9 @@ impl RequestHead {
     ///
     /// Why the request is refused; [`HeadError::status`] says with which status.
     pub fn parse(head: &[u8]) -> Result<Self, HeadError> {
+        if head.len() > HEAD_BYTES_MAX {
+            return Err(HeadError::TooLarge);
+        }
         // RFC 9112 §2.2: one empty line before the request line is skipped.
         let start = head.strip_prefix(b"\r\n").unwrap_or(head);
         let mut slots = [const { MaybeUninit::uninit() }; HEAD_FIELDS_MAX];

@@ -8,7 +8,7 @@ use super::framing::{Framing, Known};
 use super::head_error::HeadError;
 use super::refusal;
 use super::request::Version;
-use crate::limits::HEAD_FIELDS_MAX;
+use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 
 /// How a response's body is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,9 @@ impl ResponseHead {
     /// Why the response cannot be relayed. Faults of framing are found here even in responses that
     /// have no body.
     pub fn parse(head: &[u8]) -> Result<Self, HeadError> {
+        if head.len() > HEAD_BYTES_MAX {
+            return Err(HeadError::TooLarge);
+        }
         // The tokenizer would skip empty lines, which are not allowed before a status line.
         if !head.starts_with(b"HTTP/1.") {
             return Err(HeadError::StatusLine);

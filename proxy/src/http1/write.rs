@@ -16,66 +16,72 @@ pub struct HeadWriter<'a> {
 impl<'a> HeadWriter<'a> {
     /// Begins a request of HTTP/1.1.
     pub fn request(out: &'a mut Vec<u8>, method: &str, target: &[u8]) -> Self {
-        let mut head = Self { out };
-        head.put(method.as_bytes()).put(b" ").put(target);
-        head.out.extend_from_slice(b" HTTP/1.1\r\n");
-        head
+        put(out, method.as_bytes());
+        put(out, b" ");
+        put(out, target);
+        out.extend_from_slice(b" HTTP/1.1\r\n");
+        Self { out }
     }
 
     /// Begins a response of HTTP/1.1 with a status of three digits.
     pub fn status(out: &'a mut Vec<u8>, status: u16, reason: &[u8]) -> Self {
         debug_assert!((100..1000).contains(&status));
-        let mut head = Self { out };
-        head.put(b"HTTP/1.1 ")
-            .put_u64(u64::from(status))
-            .put(b" ")
-            .put(reason)
-            .end_line();
-        head
+        put(out, b"HTTP/1.1 ");
+        put_u64(out, u64::from(status));
+        put(out, b" ");
+        put(out, reason);
+        out.extend_from_slice(b"\r\n");
+        Self { out }
     }
 
     /// Writes a field.
-    pub fn field(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> &mut Self {
-        self.put(name.as_ref())
-            .put(b": ")
-            .put(value.as_ref())
-            .end_line()
-    }
-
-    /// Writes a field whose value is a number.
-    pub fn field_u64(&mut self, name: impl AsRef<[u8]>, value: u64) -> &mut Self {
-        self.put(name.as_ref()).put(b": ").put_u64(value).end_line()
-    }
-
-    /// Writes the empty line: the head is complete.
-    pub fn finish(mut self) {
-        self.end_line();
-    }
-
-    fn put(&mut self, part: &[u8]) -> &mut Self {
-        debug_assert!(!part.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
-        self.out.extend_from_slice(part);
-        self
-    }
-
-    fn put_u64(&mut self, mut number: u64) -> &mut Self {
-        let mut digits = [b'0'; DECIMAL_BYTES_MAX];
-        let mut count = 0;
-        for slot in digits.iter_mut().rev() {
-            *slot = b'0' + u8::try_from(number % 10).unwrap_or(0);
-            number /= 10;
-            count += 1;
-            if number == 0 {
-                break;
-            }
-        }
-        self.put(digits.get(DECIMAL_BYTES_MAX - count..).unwrap_or_default())
-    }
-
-    fn end_line(&mut self) -> &mut Self {
+    pub fn field(self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Self {
+        put(self.out, name.as_ref());
+        put(self.out, b": ");
+        put(self.out, value.as_ref());
         self.out.extend_from_slice(b"\r\n");
         self
     }
+
+    /// Writes a field whose value is a number.
+    pub fn field_u64(self, name: impl AsRef<[u8]>, value: u64) -> Self {
+        put(self.out, name.as_ref());
+        put(self.out, b": ");
+        put_u64(self.out, value);
+        self.out.extend_from_slice(b"\r\n");
+        self
+    }
+
+    /// Writes fields, in their order.
+    pub fn fields<'f>(self, fields: impl IntoIterator<Item = (&'f [u8], &'f [u8])>) -> Self {
+        fields
+            .into_iter()
+            .fold(self, |head, (name, value)| head.field(name, value))
+    }
+
+    /// Writes the empty line: the head is complete.
+    pub fn finish(self) {
+        self.out.extend_from_slice(b"\r\n");
+    }
+}
+
+fn put(out: &mut Vec<u8>, part: &[u8]) {
+    debug_assert!(!part.iter().any(|byte| matches!(byte, b'\r' | b'\n' | 0)));
+    out.extend_from_slice(part);
+}
+
+fn put_u64(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; DECIMAL_BYTES_MAX];
+    let mut count = 0;
+    for slot in digits.iter_mut().rev() {
+        *slot = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
+        count += 1;
+        if number == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(digits.get(DECIMAL_BYTES_MAX - count..).unwrap_or_default());
 }
 
 /// The usual reason phrase of `status` (RFC 9110 §15, RFC 6585); empty for one without.
@@ -141,11 +147,11 @@ mod tests {
     fn a_request_head_is_written_line_by_line() {
         let mut out = b"before".to_vec();
 
-        let mut head = HeadWriter::request(&mut out, "POST", b"/v1/completions?a=b");
-        head.field("Host", b"node:8000")
-            .field(b"X-Empty", "")
-            .field_u64("Content-Length", u64::MAX);
-        head.finish();
+        HeadWriter::request(&mut out, "POST", b"/v1/completions?a=b")
+            .field("Host", b"node:8000")
+            .fields([(&b"X-Empty"[..], &b""[..])])
+            .field_u64("Content-Length", u64::MAX)
+            .finish();
 
         let expected = "beforePOST /v1/completions?a=b HTTP/1.1\r\nHost: node:8000\r\nX-Empty: \r\n\
             Content-Length: 18446744073709551615\r\n\r\n";
@@ -156,9 +162,9 @@ mod tests {
     fn a_response_head_keeps_the_space_before_an_empty_reason() {
         let mut out = Vec::new();
 
-        let mut head = HeadWriter::status(&mut out, 299, reason(299).as_bytes());
-        head.field_u64("Content-Length", 0);
-        head.finish();
+        HeadWriter::status(&mut out, 299, reason(299).as_bytes())
+            .field_u64("Content-Length", 0)
+            .finish();
 
         assert_eq!(out, b"HTTP/1.1 299 \r\nContent-Length: 0\r\n\r\n");
     }
@@ -167,6 +173,8 @@ mod tests {
     #[cfg(debug_assertions)]
     #[should_panic(expected = "assertion failed")]
     fn a_line_end_inside_a_value_is_a_bug() {
-        HeadWriter::status(&mut Vec::new(), 200, b"OK").field("a", "b\r\nc: d");
+        HeadWriter::status(&mut Vec::new(), 200, b"OK")
+            .field("a", "b\r\nc: d")
+            .finish();
     }
 }

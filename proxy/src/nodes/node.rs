@@ -85,16 +85,27 @@ impl HttpAddress {
     /// What in it is not `host:port`.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
         let (host, port) = split(text)?;
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
         let is_ipv6 = host.contains(':');
         if is_ipv6 {
-            host.parse::<std::net::Ipv6Addr>().or(Err(InvalidAddress::Host))?;
+            host.parse::<std::net::Ipv6Addr>()
+                .or(Err(InvalidAddress::Host))?;
         } else if !is_host_name(host) {
             return Err(InvalidAddress::Host);
         }
-        let text = if is_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        let text = if is_ipv6 {
+            format!("[{host}]:{port}")
+        } else {
+            format!("{host}:{port}")
+        };
         let host_bytes = text.rfind(':').unwrap_or(text.len());
-        Ok(Self { text: text.into(), host_bytes })
+        Ok(Self {
+            text: text.into(),
+            host_bytes,
+        })
     }
 
     /// `host:port`, as it stands in a `Host` field.
@@ -109,7 +120,10 @@ impl HttpAddress {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.text.get(self.host_bytes + 1..).and_then(|port| port.parse().ok()).unwrap_or(0)
+        self.text
+            .get(self.host_bytes + 1..)
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0)
     }
 
     /// The socket address, when the host is an IP address and needs no resolving.
@@ -145,7 +159,9 @@ impl KvAddress {
         if let Some(rest) = text.strip_prefix("host:") {
             let mut parts = rest.split(',');
             let host = parts.next().unwrap_or_default();
-            let handshake = parts.next().and_then(|part| part.strip_prefix("handshake:"));
+            let handshake = parts
+                .next()
+                .and_then(|part| part.strip_prefix("handshake:"));
             let notify = parts.next().and_then(|part| part.strip_prefix("notify:"));
             if let (Some(handshake), Some(notify), None) = (handshake, notify, parts.next()) {
                 split(&format!("{host}:{notify}"))?;
@@ -178,7 +194,11 @@ fn split(text: &str) -> Result<(&str, u16), InvalidAddress> {
     let (host, port) = text.rsplit_once(':').ok_or(InvalidAddress::Port)?;
     // Digits only: Rust's parser would take a leading plus.
     let is_decimal = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let port = if is_decimal { port.parse().unwrap_or(0) } else { 0 };
+    let port = if is_decimal {
+        port.parse().unwrap_or(0)
+    } else {
+        0
+    };
     if port == 0 {
         return Err(InvalidAddress::Port);
     }
@@ -187,7 +207,9 @@ fn split(text: &str) -> Result<(&str, u16), InvalidAddress> {
 
 fn is_host_name(host: &str) -> bool {
     !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
 }
 
 /// One counter on a cache line of its own, so that shards do not slow each other down.
@@ -217,14 +239,30 @@ pub struct Node {
 
 impl Node {
     /// A node as it was registered and resolved, for a process with `shards` shards.
-    pub fn new(role: Role, http: HttpAddress, socket: SocketAddr, kv: KvAddress, shards: usize) -> Self {
+    pub fn new(
+        role: Role,
+        http: HttpAddress,
+        socket: SocketAddr,
+        kv: KvAddress,
+        shards: usize,
+    ) -> Self {
         let in_flight = (0..shards).map(|_| Cell::default()).collect();
-        Self { role, http, socket, kv, in_flight, suspect: AtomicBool::new(false) }
+        Self {
+            role,
+            http,
+            socket,
+            kv,
+            in_flight,
+            suspect: AtomicBool::new(false),
+        }
     }
 
     /// Requests at this node now, over all shards.
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.iter().map(|cell| cell.0.load(Ordering::Relaxed)).sum()
+        self.in_flight
+            .iter()
+            .map(|cell| cell.0.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Notes that a request to this node failed: every shard avoids it from now on, until the registry

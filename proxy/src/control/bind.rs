@@ -25,7 +25,8 @@ pub(super) struct BindError {
 pub(super) fn listeners(address: SocketAddr, shards: usize) -> Result<Vec<Listener>, BindError> {
     let bind = || {
         Listener::check_free(address)?;
-        (0..shards).map(|_| Listener::bind_shared(address, limits::LISTEN_BACKLOG)).collect()
+        let bind = |_| Listener::bind_shared(address, limits::LISTEN_BACKLOG);
+        (0..shards).map(bind).collect::<io::Result<Vec<_>>>()
     };
     bind().map_err(|cause: io::Error| {
         let hint = match cause.kind() {

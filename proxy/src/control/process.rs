@@ -53,7 +53,13 @@ fn run(args: &Args) -> Result<()> {
 
     let shared = Arc::new(shared(&config));
     let registry = registry::start(
-        registry::Config::new(config.http.ip(), config.zmq_ports.clone(), config.shards, http),
+        registry::Config {
+            host: config.http.ip().to_string(),
+            ports: config.zmq_ports.clone(),
+            shards: config.shards,
+            own_http: vec![http],
+            ..registry::Config::default()
+        },
         Arc::clone(&shared.fleet),
         Arc::clone(&shared.registry),
     )?;

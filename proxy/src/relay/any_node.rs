@@ -102,7 +102,7 @@ async fn version(context: &Context, answer: Answer) -> Option<String> {
 
 /// vLLM's own shape, and who stands before it.
 fn version_body(version: Option<&str>) -> String {
-    let version = version.map_or("null".to_owned(), |version| crate::openai::quoted(version));
-    let own = env!("CARGO_PKG_VERSION");
-    format!(r#"{{"version":{version},"proxy":{{"name":"pd-proxy","version":"{own}"}}}}"#)
+    use simd_json::prelude::Writable;
+    let own = simd_json::json!({ "name": "pd-proxy", "version": env!("CARGO_PKG_VERSION") });
+    simd_json::json!({ "version": version, "proxy": own }).encode()
 }

@@ -14,6 +14,9 @@ use crate::nodes::Snapshot;
 use crate::telemetry::Counters;
 use crate::upstream::Pool;
 
+/// Random bytes fetched at once: enough for 256 ids.
+const RANDOM_BYTES: usize = 4_096;
+
 /// What an operator may set of the request path. The same for every shard.
 #[derive(Debug)]
 pub struct Settings {
@@ -96,7 +99,35 @@ pub struct Context {
     /// awaits only, so one is enough for all streams, and it stays in the processor's cache.
     pub(super) relay_buffer: RefCell<Box<[u8]>>,
     open: Cell<usize>,
-    random: RefCell<fastrand::Rng>,
+    random: RefCell<Random>,
+}
+
+/// Random bytes from the kernel, fetched for many ids at once.
+#[derive(Debug)]
+struct Random {
+    bytes: Box<[u8]>,
+    used: usize,
+}
+
+impl Default for Random {
+    fn default() -> Self {
+        let bytes = vec![0; RANDOM_BYTES].into_boxed_slice();
+        Self { used: bytes.len(), bytes }
+    }
+}
+
+impl Random {
+    fn take(&mut self) -> [u8; 16] {
+        if self.used >= self.bytes.len() {
+            // It fails only before the kernel has any randomness, at boot; this process
+            // would not be serving then.
+            getrandom::fill(&mut self.bytes).unwrap_or_default();
+            self.used = 0;
+        }
+        let next = self.bytes.get(self.used..).and_then(|rest| rest.first_chunk());
+        self.used += 16;
+        next.copied().unwrap_or_default()
+    }
 }
 
 /// One client connection or drain of a shard; dropping it ends the count.
@@ -110,8 +141,8 @@ impl Drop for Open {
 }
 
 impl Context {
-    /// The things of shard number `shard`, whose request ids begin at a place that `seed` names.
-    pub fn new(shard: usize, shared: Arc<Shared>, counters: Arc<Counters>, seed: u64) -> Self {
+    /// The things of shard number `shard`.
+    pub fn new(shard: usize, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
         let pool =
             Pool::new(Arc::clone(&counters), limits::CONNECT_TIMEOUT, limits::UPSTREAM_IDLE_TIMEOUT);
         let fleet = RefCell::new(Cache::new(Arc::clone(&shared.fleet)));
@@ -124,7 +155,7 @@ impl Context {
             fleet,
             relay_buffer: RefCell::new(vec![0; limits::RELAY_BUFFER_BYTES].into()),
             open: Cell::new(0),
-            random: RefCell::new(fastrand::Rng::with_seed(seed)),
+            random: RefCell::default(),
         }
     }
 
@@ -138,9 +169,9 @@ impl Context {
         self.shared.turn.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// What makes a request id unlike any other.
+    /// What makes a request id unlike any other, and impossible to guess.
     pub(super) fn random(&self) -> [u8; 16] {
-        self.random.borrow_mut().u128(..).to_ne_bytes()
+        self.random.borrow_mut().take()
     }
 
     /// What the operator set.

@@ -22,25 +22,23 @@ pub(super) fn head(
     let bytes = incoming.head_bytes();
     let mut head = Vec::with_capacity(bytes.len() + 384);
     let method = if body_bytes.is_some() { "POST" } else { "GET" };
-    let mut writer = HeadWriter::request(&mut head, method, incoming.head.target.get(bytes));
-    writer.field(b"host", node.http.as_str());
-    for (name, value) in end_to_end(&incoming.head.fields, bytes) {
-        let is_ours = is_replaced(name)
-            || (settings.node_authorization.is_some()
-                && name.eq_ignore_ascii_case(b"authorization"));
-        if !is_ours {
-            writer.field(name, value);
-        }
-    }
-    writer.field(b"via", settings.via.as_bytes());
+    let is_ours = |name: &[u8]| {
+        let has_key = settings.node_authorization.is_some();
+        is_replaced(name) || (has_key && name.eq_ignore_ascii_case(b"authorization"))
+    };
+    let kept = end_to_end(&incoming.head.fields, bytes).filter(|(name, _)| !is_ours(name));
+    let mut writer = HeadWriter::request(&mut head, method, incoming.head.target.get(bytes))
+        .field("host", node.http.as_str())
+        .fields(kept)
+        .field("via", settings.via.as_bytes());
     if let Some(authorization) = &settings.node_authorization {
-        writer.field(b"authorization", authorization.as_bytes());
+        writer = writer.field("authorization", authorization.as_bytes());
     }
     if let Some(request_id) = request_id {
-        writer.field(b"x-request-id", request_id);
+        writer = writer.field("x-request-id", request_id);
     }
     if let Some(body_bytes) = body_bytes {
-        writer.field_u64(b"content-length", body_bytes);
+        writer = writer.field_u64("content-length", body_bytes);
     }
     writer.finish();
     head

@@ -6,7 +6,7 @@ use crate::http1::{Chunked, ChunkedEvent, ResponseBody};
 use crate::io::{Deadline, clock};
 use crate::kv_transfer::RequestId;
 use crate::nodes::InFlight;
-use crate::openai::{Patch, SseErrors};
+use crate::openai::{ErrorEvent, EventScan, Patch};
 use crate::upstream::{Answer, Failure, Fault, Request, exchange};
 
 use super::Context;
@@ -84,12 +84,11 @@ async fn finish(
     answer: Answer,
     deadline: &Deadline,
 ) -> Result<(), NotPrefilled> {
-    let is_stream = answer
-        .head
-        .fields
-        .get(&answer.bytes, "content-type")
-        .is_some_and(|kind| kind.get(..17).is_some_and(|k| k.eq_ignore_ascii_case(b"text/event-stream")));
-    let mut events = SseErrors::new();
+    const EVENTS: &[u8] = b"text/event-stream";
+    let kind = answer.head.fields.get(&answer.bytes, "content-type");
+    let kind = kind.and_then(|kind| kind.get(..EVENTS.len()));
+    let is_stream = kind.is_some_and(|kind| kind.eq_ignore_ascii_case(EVENTS));
+    let mut events = EventScan::new();
     let is_clean = read_body(&answer, deadline, |data| {
         if is_stream {
             events.feed(data);
@@ -99,14 +98,19 @@ async fn finish(
     if is_clean && answer.is_reusable() {
         context.pool.give_back(answer.connection, clock::now());
     }
-    match events.finish() {
-        None => Ok(()),
-        Some(error) => match error.status {
-            status @ 400..500 => {
-                Err(NotPrefilled::Refused(Refused::Event { status, body: error.body }))
-            }
-            status => Err(NotPrefilled::Failed { status }),
-        },
+    let verdict = events.finish();
+    if !is_stream || verdict.is_success() {
+        return Ok(());
+    }
+    match verdict.error {
+        Some(ErrorEvent { status: Some(status @ 400..500), json: Some(body) }) => {
+            Err(NotPrefilled::Refused(Refused::Event { status, body }))
+        }
+        Some(ErrorEvent { status, .. }) => {
+            Err(NotPrefilled::Failed { status: status.unwrap_or(500) })
+        }
+        // It gave up on the request, or stopped without a word.
+        None => Err(NotPrefilled::Failed { status: 200 }),
     }
 }
 

@@ -111,12 +111,9 @@ async fn read(client: &mut Client, context: &Context) -> Result<Incoming, NoRequ
     let (head, head_bytes) = incoming::read_head(client, context).await?;
     let incoming = incoming::read_body(client, context, head, head_bytes).await?;
     let via = context.settings().via.as_bytes();
-    let fields = &incoming.head.fields;
-    let mut hops = fields.get_all(incoming.head_bytes(), "via");
-    if hops.any(|hops| hops.split(|byte| *byte == b',').any(|hop| hop.trim_ascii() == via)) {
-        return Err(Error::Loop.into());
-    }
-    Ok(incoming)
+    let is_ours = |hops: &[u8]| hops.split(|byte| *byte == b',').any(|hop| hop.trim_ascii() == via);
+    let came_back = incoming.head.fields.get_all(incoming.head_bytes(), "via").any(is_ours);
+    if came_back { Err(Error::Loop.into()) } else { Ok(incoming) }
 }
 
 /// Refuses a request and decides what becomes of its connection.

@@ -31,19 +31,18 @@ impl<'a> Local<'a> {
 pub(super) async fn local(client: &Client, reply: &Reply, local: Local<'_>) -> Result<(), Gone> {
     let mut head = Vec::with_capacity(256);
     let mut writer =
-        HeadWriter::status(&mut head, local.status, reason(local.status).as_bytes());
-    writer.field(b"date", httpdate::fmt_http_date(clock::wall()).as_bytes());
-    writer.field(b"server", b"pd-proxy");
-    writer.field(b"content-type", local.content_type.as_bytes());
-    writer.field_u64(b"content-length", u64::try_from(local.body.len()).unwrap_or(0));
+        HeadWriter::status(&mut head, local.status, reason(local.status).as_bytes())
+            .field("date", httpdate::fmt_http_date(clock::wall()))
+            .field("server", "pd-proxy")
+            .field("content-type", local.content_type)
+            .field_u64("content-length", u64::try_from(local.body.len()).unwrap_or(0));
     if let Some(allow) = local.allow {
-        writer.field(b"allow", allow.as_bytes());
+        writer = writer.field("allow", allow);
     }
     if let Some(retry_after_s) = local.retry_after_s {
-        writer.field_u64(b"retry-after", retry_after_s);
+        writer = writer.field_u64("retry-after", retry_after_s);
     }
-    reply.write_fields(&mut writer);
-    writer.finish();
+    reply.write_fields(writer).finish();
     let body = if reply.is_head { &[][..] } else { local.body };
     client.write_all(&mut [IoSlice::new(&head), IoSlice::new(body)]).await
 }

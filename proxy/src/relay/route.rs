@@ -85,15 +85,15 @@ impl Reply {
     }
 
     /// The fields that every answer of ours has.
-    pub(super) fn write_fields(&self, writer: &mut HeadWriter<'_>) {
+    pub(super) fn write_fields<'a>(&self, mut writer: HeadWriter<'a>) -> HeadWriter<'a> {
         if !self.request_id.is_empty() {
-            writer.field(b"x-request-id", &self.request_id);
+            writer = writer.field("x-request-id", &self.request_id);
         }
-        if !self.keep_alive {
-            writer.field(b"connection", b"close");
-        } else if !self.is_http11 {
+        match (self.keep_alive, self.is_http11) {
+            (false, _) => writer.field("connection", "close"),
             // HTTP/1.0 closes unless told otherwise.
-            writer.field(b"connection", b"keep-alive");
+            (true, false) => writer.field("connection", "keep-alive"),
+            (true, true) => writer,
         }
     }
 }

@@ -183,7 +183,7 @@ impl Relay<'_> {
         counters.count(Counter::Reads);
         loop {
             let passed = body.pass(rest, &mut pieces)?;
-            let mut slices = [const { IoSlice::new(b"") }; SLICES_MAX];
+            let mut slices = [IoSlice::new(b""); SLICES_MAX];
             let parts = std::iter::once(head.as_slice())
                 .chain(pieces.iter(rest))
                 .chain(std::iter::once(passed.suffix))
@@ -265,24 +265,16 @@ fn write_head(answer: &Answer, reply: &Reply, framing: Framing) -> Vec<u8> {
     let status = answer.head.status;
     let given = answer.head.reason.get(bytes);
     let given = if given.is_empty() { reason(status).as_bytes() } else { given };
-    let mut writer = HeadWriter::status(&mut head, status, given);
-    for (name, value) in end_to_end(&answer.head.fields, bytes) {
-        // A node echoes the id that names both nodes, when told to by --enable-request-id-headers.
-        if !name.eq_ignore_ascii_case(b"x-request-id") {
-            writer.field(name, value);
-        }
-    }
-    match framing {
-        Framing::None | Framing::Close => {}
-        Framing::Length(length) => {
-            writer.field_u64(b"content-length", length);
-        }
-        Framing::Chunked => {
-            writer.field(b"transfer-encoding", b"chunked");
-        }
-    }
-    reply.write_fields(&mut writer);
-    writer.finish();
+    // A node echoes the id that names both nodes, when told to by --enable-request-id-headers.
+    let kept = end_to_end(&answer.head.fields, bytes)
+        .filter(|(name, _)| !name.eq_ignore_ascii_case(b"x-request-id"));
+    let writer = HeadWriter::status(&mut head, status, given).fields(kept);
+    let writer = match framing {
+        Framing::None | Framing::Close => writer,
+        Framing::Length(length) => writer.field_u64("content-length", length),
+        Framing::Chunked => writer.field("transfer-encoding", "chunked"),
+    };
+    reply.write_fields(writer).finish();
     head
 }
 

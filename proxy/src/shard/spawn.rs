@@ -77,12 +77,11 @@ pub fn spawn(starts: Vec<Start>) -> Result<(Shards, Vec<Ready>), StartError> {
     let mut threads = Vec::with_capacity(count);
     for (index, start) in starts.into_iter().enumerate() {
         let (ended, ready) = (ended_sender.clone(), ready_sender.clone());
-        let seed = getrandom::u64().unwrap_or(u64::try_from(index).unwrap_or(0));
         let thread = std::thread::Builder::new().name(format!("shard-{index}"));
         threads.push(thread.spawn(move || {
             // Sent also when the thread unwinds: a shard that dies must not go unnoticed.
             let _ended = Ended { index, sender: ended };
-            body(index, seed, start, &ready);
+            body(index, start, &ready);
         })?);
     }
     drop(ready_sender);
@@ -107,7 +106,7 @@ impl Drop for Ended {
     }
 }
 
-fn body(index: usize, seed: u64, start: Start, ready: &Sender<Result<Ready, StartError>>) {
+fn body(index: usize, start: Start, ready: &Sender<Result<Ready, StartError>>) {
     let Start { shared, listeners, driver, core } = start;
     if let Some(core) = core {
         // A container may forbid it; the shard then runs where the scheduler puts it.
@@ -115,7 +114,7 @@ fn body(index: usize, seed: u64, start: Start, ready: &Sender<Result<Ready, Star
     }
     let ran = run(driver, async |driver, refused| {
         let counters = shared.counters.get(index).map(Arc::clone).unwrap_or_default();
-        let context = Rc::new(Context::new(index, shared, counters, seed));
+        let context = Rc::new(Context::new(index, shared, counters));
         for listener in listeners {
             match listener.readiness() {
                 Ok(readiness) => {

@@ -123,7 +123,7 @@ async fn attempt(
         if head.status == 101 {
             return Err((Fault::Interim, head_bytes));
         }
-        let body = head.body(parsed, false).map_err(|error| (error.into(), head_bytes))?;
+        let body = head.body(false);
         return Ok(Answer { connection, head, body, bytes, head_bytes, is_sent });
     }
     Err((Fault::Interim, bytes.len()))

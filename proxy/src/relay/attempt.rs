@@ -19,7 +19,7 @@ use super::context::Context;
 use super::decode::{self, Prefilled};
 use super::drain::Drain;
 use super::incoming::Incoming;
-use super::ledger::{Action, Event, Ledger};
+use super::ledger::{Action, Event, Ledger, Phase};
 use super::prefill::{self, NotPrefilled, Refused};
 use super::request::Ended;
 use super::respond::{self, Local};
@@ -143,25 +143,27 @@ impl<'a> Attempt<'a> {
             400..500 => Event::DecodeRefused,
             _ => Event::DecodeUnknown,
         };
-        let count = match self.ledger.note(event) {
-            Action::Drain => Some(self.drain(job)),
-            Action::CountStranded => {
-                context.counters.count(Counter::Stranded);
-                None
-            }
-            // The body has done its work; a stream may run for hours.
-            Action::None | Action::CloseDecode => {
+        let action = self.ledger.note(event);
+        let mut ledger = self.ledger;
+        let busy = match action {
+            Action::Drain => self.drain(job),
+            Action::CountStranded | Action::None | Action::CloseDecode => {
+                if action == Action::CountStranded {
+                    context.counters.count(Counter::Stranded);
+                    context.counters.failed(Stage::Decode, Side::Decode, Cause::Failed);
+                }
+                // The request's bytes have done their work; a stream may run for hours.
                 drop(job);
                 let Self { decode, .. } = self;
-                Some(decode)
+                decode
             }
         };
-        if status >= 500 {
-            context.counters.failed(Stage::Decode, Side::Decode, Cause::Failed);
-        }
         let ended = relay(context, answer, down, Role::Decode).await;
-        // D is as busy as before until the last byte.
-        drop(count);
+        if ledger.phase() == Phase::Streaming {
+            ledger.note(Event::StreamEnded);
+        }
+        // D was busy until the last byte.
+        drop(busy);
         context.counters.took(Stage::Stream, clock::now().saturating_duration_since(began));
         ended.map(|()| status)
     }

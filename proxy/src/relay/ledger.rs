@@ -95,11 +95,10 @@ impl Ledger {
         matches!(self.phase, Phase::KvStaged) && !self.client_left
     }
 
-    /// Whether the request may be tried again with another pair and a new id. Not after a byte of D's
-    /// answer, and not for a client that has left.
+    /// Whether the request may be tried again with another pair and a new id: nothing of this id is
+    /// under way any more, D has not begun to answer, and the client is still there.
     pub const fn may_retry(&self) -> bool {
-        let is_over = matches!(self.phase, Phase::Settled | Phase::Stranded | Phase::Draining);
-        is_over && !self.client_left
+        matches!(self.phase, Phase::Settled | Phase::Stranded) && !self.client_left
     }
 
     /// Notes `event` and says what follows from it.
@@ -132,5 +131,132 @@ impl Ledger {
         self.phase = phase;
         self.client_left |= event == Event::ClientLeft;
         action
+    }
+}
+
+/// The property that tests and fuzzing share: whatever happens, in whatever order, D is never sent a
+/// decode without KV, never two of one id, and the KV that P's success put there is consumed, drained or
+/// counted exactly once. Each byte of `data` picks one of the events that can happen next.
+///
+/// # Panics
+///
+/// The property does not hold.
+pub fn check_ledger(data: &[u8]) {
+    let mut ledger = Ledger::new();
+    let (mut decodes, mut drains, mut stranded, mut is_staged) = (0, 0, 0, false);
+    for byte in data {
+        let possible = possible(&ledger);
+        let Some(event) = possible.get(usize::from(*byte) % possible.len().max(1)) else { break };
+        let before = ledger;
+        let action = ledger.note(*event);
+        match event {
+            Event::PrefillSucceeded => is_staged = true,
+            Event::SendDecode => {
+                assert!(is_staged, "a decode without KV: {before:?}");
+                assert!(before.may_decode(), "a decode that the ledger had not allowed: {before:?}");
+                decodes += 1;
+            }
+            _ => {}
+        }
+        match action {
+            Action::Drain => {
+                assert!(is_staged, "a drain without KV: {before:?}");
+                drains += 1;
+            }
+            Action::CountStranded => stranded += 1,
+            Action::CloseDecode => assert_eq!(decodes, 1, "nothing to close: {before:?}"),
+            Action::None => {}
+        }
+        assert!(decodes <= 1, "two decodes of one id: {before:?}");
+        assert!(drains + stranded <= 1, "KV accounted for twice: {before:?}");
+        let is_accounted = drains + stranded == 1;
+        match ledger.phase {
+            Phase::Draining | Phase::Stranded => assert!(is_accounted, "{ledger:?}"),
+            Phase::Settled => assert!(!is_staged || decodes == 1, "KV forgotten: {ledger:?}"),
+            _ => assert!(!is_accounted, "{ledger:?}"),
+        }
+        assert!(!(ledger.may_retry() && ledger.client_left), "a retry for nobody: {ledger:?}");
+    }
+}
+
+/// What can happen next, as the code around the ledger lets it.
+fn possible(ledger: &Ledger) -> Vec<Event> {
+    use Event as E;
+    let mut events = match ledger.phase {
+        Phase::Dispatched => vec![E::SendPrefill, E::PrefillRefused],
+        Phase::PrefillSent => vec![E::PrefillSucceeded, E::PrefillRefused, E::PrefillUnknown],
+        Phase::KvStaged => vec![E::SendDecode, E::DecodeUnreachable],
+        Phase::DecodeSent => vec![E::DecodeAccepted, E::DecodeRefused, E::DecodeUnknown],
+        Phase::Streaming => vec![E::StreamEnded],
+        Phase::Settled | Phase::Draining | Phase::Stranded => vec![],
+    };
+    if !ledger.client_left {
+        events.push(E::ClientLeft);
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_order_of_events_keeps_the_property() {
+        // No request has more than six events; each has at most four successors.
+        for length in 0..=7_u32 {
+            for number in 0..4_u32.pow(length) {
+                let data: Vec<u8> =
+                    (0..length).map(|digit| u8::try_from(number / 4_u32.pow(digit) % 4).unwrap()).collect();
+                check_ledger(&data);
+            }
+        }
+    }
+
+    fn after(events: &[Event]) -> (Ledger, Action) {
+        let mut ledger = Ledger::new();
+        let mut action = Action::None;
+        for event in events {
+            action = ledger.note(*event);
+        }
+        (ledger, action)
+    }
+
+    #[test]
+    fn client_leaving_during_prefill_drains_after_its_success() {
+        let (_, action) = after(&[Event::SendPrefill, Event::ClientLeft, Event::PrefillSucceeded]);
+        assert_eq!(action, Action::Drain);
+    }
+
+    #[test]
+    fn client_leaving_during_a_prefill_that_fails_drains_nothing() {
+        let (ledger, action) =
+            after(&[Event::SendPrefill, Event::ClientLeft, Event::PrefillUnknown]);
+        assert_eq!(action, Action::CountStranded);
+        assert!(!ledger.may_retry());
+    }
+
+    #[test]
+    fn client_leaving_during_decode_closes_the_connection_to_decode() {
+        let staged = [Event::SendPrefill, Event::PrefillSucceeded, Event::SendDecode];
+        let (_, action) = after(&[&staged[..], &[Event::ClientLeft]].concat());
+        assert_eq!(action, Action::CloseDecode);
+        let (_, action) =
+            after(&[&staged[..], &[Event::DecodeAccepted, Event::ClientLeft]].concat());
+        assert_eq!(action, Action::CloseDecode);
+    }
+
+    #[test]
+    fn client_leaving_between_the_legs_drains() {
+        let (_, action) = after(&[Event::SendPrefill, Event::PrefillSucceeded, Event::ClientLeft]);
+        assert_eq!(action, Action::Drain);
+    }
+
+    #[test]
+    fn refusal_of_decode_drains_and_a_failure_does_not() {
+        let staged = [Event::SendPrefill, Event::PrefillSucceeded, Event::SendDecode];
+        let (_, refused) = after(&[&staged[..], &[Event::DecodeRefused]].concat());
+        let (failed, unknown) = after(&[&staged[..], &[Event::DecodeUnknown]].concat());
+        assert_eq!((refused, unknown), (Action::Drain, Action::CountStranded));
+        assert!(failed.may_retry());
     }
 }

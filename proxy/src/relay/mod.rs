@@ -12,7 +12,7 @@ mod context;
 mod decode;
 mod drain;
 mod incoming;
-mod ledger;
+pub mod ledger;
 mod leg;
 mod local;
 mod prefill;

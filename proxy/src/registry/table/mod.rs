@@ -21,7 +21,7 @@ use std::time::Duration;
 
 pub use check::check_table;
 
-use self::entry::{Entry, Health};
+use self::entry::Entry;
 use self::retry::Retry;
 use super::admission::canonical;
 use super::frame::Registration;
@@ -45,6 +45,13 @@ pub(super) struct Settings {
 /// Names an entry for as long as it lives; no other will have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Id(u64);
+
+#[cfg(test)]
+impl Id {
+    pub(super) const fn test(id: u64) -> Self {
+        Self(id)
+    }
+}
 
 /// A node as it was when it left, or before it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]

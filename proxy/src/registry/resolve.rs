@@ -17,8 +17,11 @@ use crate::nodes::HttpAddress;
 /// Threads that resolve: one slow name server answer does not hold up the next name.
 const THREADS: usize = 4;
 
-/// Finds the address of a host name, and blocks.
-pub(super) type LookUp = fn(&HttpAddress) -> Option<SocketAddr>;
+/// Addresses of one name that are looked at.
+const ADDRESSES_MAX: usize = 8;
+
+/// Finds the addresses of a host name, and blocks.
+pub(super) type LookUp = fn(&HttpAddress) -> Vec<SocketAddr>;
 
 struct Question {
     id: Id,
@@ -31,8 +34,8 @@ pub(super) struct Answer {
     worker: usize,
     pub(super) id: Id,
     pub(super) http: HttpAddress,
-    /// Its address; none when it has none or could not be resolved.
-    pub(super) socket: Option<SocketAddr>,
+    /// Its addresses, the best first; none when it has none or could not be resolved.
+    pub(super) sockets: Vec<SocketAddr>,
 }
 
 #[derive(Debug)]
@@ -105,13 +108,13 @@ impl Resolver {
         let (answers, wake) = (self.to_answers.clone(), self.wake.clone());
         let work = move || {
             for Question { id, http } in asked {
-                let socket = look_up(&http);
+                let sockets = look_up(&http);
                 if answers
                     .send(Answer {
                         worker,
                         id,
                         http,
-                        socket,
+                        sockets,
                     })
                     .is_err()
                 {
@@ -130,15 +133,18 @@ impl Resolver {
     }
 }
 
-/// Asks the system's resolver, and takes its first answer.
+/// Asks the system's resolver. IPv4 comes first: it is all that vLLM listens at unless told otherwise.
 #[expect(
     clippy::disallowed_methods,
     reason = "it blocks a thread that is there for nothing else"
 )]
-pub(super) fn system(http: &HttpAddress) -> Option<SocketAddr> {
+pub(super) fn system(http: &HttpAddress) -> Vec<SocketAddr> {
     use std::net::ToSocketAddrs as _;
 
-    (http.host(), http.port()).to_socket_addrs().ok()?.next()
+    let found = (http.host(), http.port()).to_socket_addrs();
+    let mut sockets: Vec<SocketAddr> = found.into_iter().flatten().take(ADDRESSES_MAX).collect();
+    sockets.sort_by_key(SocketAddr::is_ipv6);
+    sockets
 }
 
 #[cfg(test)]
@@ -159,7 +165,7 @@ mod tests {
     fn name_is_answered_with_its_address() {
         let wake = Wake::new().unwrap();
         let mut resolver = Resolver::new(
-            |http| format!("10.0.0.1:{}", http.port()).parse().ok(),
+            |http| vec![([10, 0, 0, 1], http.port()).into()],
             wake.clone(),
         );
 
@@ -171,14 +177,14 @@ mod tests {
             (answer.id, answer.http.as_str()),
             (Id::test(7), "node-a:80")
         );
-        assert_eq!(answer.socket, Some("10.0.0.1:80".parse().unwrap()));
+        assert_eq!(answer.sockets, ["10.0.0.1:80".parse().unwrap()]);
         assert_eq!(resolver.running(), 0);
     }
 
     #[test]
     fn number_of_names_under_way_is_bounded() {
         let wake = Wake::new().unwrap();
-        let mut resolver = Resolver::new(|_| None, wake);
+        let mut resolver = Resolver::new(|_| Vec::new(), wake);
 
         let asked = (0..100)
             .filter(|n| resolver.ask(Id::test(*n), address("node-a:80")))
@@ -190,7 +196,8 @@ mod tests {
 
     #[test]
     fn the_system_knows_the_local_host() {
-        assert!(system(&address("localhost:80")).is_some_and(|socket| socket.ip().is_loopback()));
-        assert_eq!(system(&address("no-such-host.invalid:80")), None);
+        let local = system(&address("localhost:80"));
+        assert!(!local.is_empty() && local.iter().all(|socket| socket.ip().is_loopback()));
+        assert!(system(&address("no-such-host.invalid:80")).is_empty());
     }
 }

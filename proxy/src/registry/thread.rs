@@ -1,5 +1,6 @@
 //! The registry thread: it waits, takes what has come, and tells what has changed.
 
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use super::publish::Publisher;
 use super::resolve::Resolver;
 use super::socket::{Arrival, Router};
 use super::stats::{Message, Outcome as _, Probed, Resolved, Stats};
-use super::table::{Change, Departed, Table, Ticket};
+use super::table::{Change, Departed, Id, Table, Ticket};
 use super::wake::Wake;
 use crate::limits;
 use crate::nodes::HttpAddress;
@@ -101,7 +102,7 @@ impl Registry {
         }
         while let Some(answer) = self.resolver.answer() {
             self.members
-                .resolved(answer.id, &answer.http, answer.socket, now);
+                .resolved(answer.id, &answer.http, &answer.sockets, now);
         }
         self.probes.drive(is_ready, now, |ticket, probed| {
             self.members.probed(&ticket, probed, now);
@@ -110,7 +111,7 @@ impl Registry {
 
         for (id, http) in self.members.table.resolve_due(self.resolver.running(), now) {
             if !self.resolver.ask(id, http.clone()) {
-                self.members.resolved(id, &http, None, now);
+                self.members.resolved(id, &http, &[], now);
             }
         }
         for ticket in self.members.table.probe_due(self.probes.running(), now) {
@@ -157,7 +158,7 @@ impl Members {
     fn register(
         &mut self,
         registration: Registration,
-        source: Option<std::net::IpAddr>,
+        source: Option<IpAddr>,
         now: Duration,
     ) -> Message {
         // An address that is in the table has been admitted; a name is looked at once it is resolved.
@@ -205,30 +206,29 @@ impl Members {
         );
     }
 
-    fn resolved(
-        &mut self,
-        id: super::table::Id,
-        http: &HttpAddress,
-        socket: Option<std::net::SocketAddr>,
-        now: Duration,
-    ) {
-        let (socket, resolved) = match socket.map(|socket| self.admission.admit(socket)) {
-            None => (None, Resolved::Failed),
-            Some(Ok(socket)) => (Some(socket), Resolved::Found),
-            Some(Err(refusal)) => {
-                self.refused(http, refusal);
-                (None, Resolved::Refused)
+    fn resolved(&mut self, id: Id, http: &HttpAddress, sockets: &[SocketAddr], now: Duration) {
+        let mut admitted = Vec::new();
+        let mut resolved = Resolved::Failed;
+        for socket in sockets {
+            match self.admission.admit(*socket) {
+                Ok(socket) => admitted.push(socket),
+                Err(refusal) => {
+                    resolved = Resolved::Refused;
+                    self.refused(http, refusal);
+                }
             }
-        };
-        self.publisher.stats().resolve(resolved);
-        if socket.is_none() && self.publisher.may_log() {
+        }
+        if !admitted.is_empty() {
+            resolved = Resolved::Found;
+        } else if self.publisher.may_log() {
             tracing::warn!(
                 http = http.as_str(),
                 cause = resolved.cause(),
                 "a node's name leads nowhere"
             );
         }
-        self.table.resolved(id, socket, now);
+        self.publisher.stats().resolve(resolved);
+        self.table.resolved(id, &admitted, now);
     }
 
     fn probed(&mut self, ticket: &Ticket, probed: Probed, now: Duration) {

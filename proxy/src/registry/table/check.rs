@@ -276,7 +276,7 @@ impl Pair {
         for (id, http) in self.table.resolve_due(0, self.now) {
             let socket =
                 (argument & 3 != 0).then(|| SocketAddr::from(([10, 0, 1, argument & 3], 80)));
-            self.table.resolved(id, socket, self.now);
+            self.table.resolved(id, socket.as_slice(), self.now);
             let node = self
                 .naive
                 .iter_mut()

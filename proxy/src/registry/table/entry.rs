@@ -91,6 +91,19 @@ impl Entry {
         self.probe.want(now);
     }
 
+    /// Which of the addresses of its name to use. One that has served is kept as long as it is one of
+    /// them; one that has not gives way to the next, because a name may have addresses at which its
+    /// server does not listen.
+    pub(super) fn choose(&self, sockets: &[SocketAddr]) -> Option<SocketAddr> {
+        let current = self.node.as_ref().map(|node| node.socket);
+        let place = sockets.iter().position(|socket| Some(*socket) == current);
+        match place {
+            Some(place) if self.proven => sockets.get(place).copied(),
+            Some(place) => sockets.iter().cycle().nth(place + 1).copied(),
+            None => sockets.first().copied(),
+        }
+    }
+
     /// Takes note of a shard's distrust.
     pub(super) fn heed_shards(&mut self, now: Duration) {
         let is_suspect = self.node.as_ref().is_some_and(|node| node.is_suspect());

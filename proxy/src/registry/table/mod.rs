@@ -15,7 +15,7 @@ mod entry;
 mod retry;
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -234,13 +234,13 @@ impl Table {
             .collect()
     }
 
-    /// Takes the end of a resolving: an address that may be used, or none.
-    pub(super) fn resolved(&mut self, id: Id, socket: Option<std::net::SocketAddr>, now: Duration) {
+    /// Takes the end of a resolving: the addresses that may be used, the best first, or none.
+    pub(super) fn resolved(&mut self, id: Id, sockets: &[SocketAddr], now: Duration) {
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
-        let Some(socket) = socket else {
-            entry.resolve.stop();
+        entry.resolve.stop();
+        let Some(socket) = entry.choose(sockets) else {
             entry.resolve.want_later(now);
             return;
         };

@@ -36,6 +36,10 @@ fn prefill(http: &str) -> Registration {
     registration(Role::Prefill, http, "10.0.0.9:21001")
 }
 
+fn sockets<const N: usize>(texts: [&str; N]) -> Vec<SocketAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
 fn peer(last: u8) -> Option<IpAddr> {
     Some(IpAddr::from([10, 1, 1, last]))
 }
@@ -379,7 +383,7 @@ fn name_is_not_visible_before_it_is_resolved() {
     let (id, http) = table.resolve_due(0, seconds(0)).remove(0);
     assert_eq!(http.as_str(), "node-a:80");
     assert!(table.resolve_due(0, seconds(0)).is_empty());
-    table.resolved(id, Some("10.0.0.1:80".parse().unwrap()), seconds(0));
+    table.resolved(id, &sockets(["10.0.0.1:80"]), seconds(0));
 
     let news = table.news(seconds(0)).unwrap();
     assert_eq!(
@@ -396,7 +400,7 @@ fn name_that_does_not_resolve_is_tried_again_after_a_pause() {
     ping(&mut table, "node-a:80", seconds(0));
     let (id, _) = table.resolve_due(0, seconds(0)).remove(0);
 
-    table.resolved(id, None, seconds(0));
+    table.resolved(id, &[], seconds(0));
 
     assert!(table.resolve_due(0, seconds(0)).is_empty());
     assert_eq!(table.resolve_due(0, seconds(1)).len(), 1);
@@ -407,16 +411,43 @@ fn name_of_a_failing_node_is_resolved_anew() {
     let mut table = table();
     ping(&mut table, "node-a:80", seconds(0));
     let (id, _) = table.resolve_due(0, seconds(0)).remove(0);
-    table.resolved(id, Some("10.0.0.1:80".parse().unwrap()), seconds(0));
+    table.resolved(id, &sockets(["10.0.0.1:80"]), seconds(0));
     let before = table.news(seconds(0)).unwrap().snapshot;
 
     probe(&mut table, Probed::Refused, seconds(0));
     let (id, _) = table.resolve_due(0, seconds(10)).remove(0);
-    table.resolved(id, Some("10.0.0.2:80".parse().unwrap()), seconds(10));
+    table.resolved(id, &sockets(["10.0.0.2:80"]), seconds(10));
 
     let after = table.news(seconds(10)).unwrap().snapshot;
     assert_eq!(after.nodes[0].0.socket, "10.0.0.2:80".parse().unwrap());
     assert!(!Arc::ptr_eq(&before.nodes[0].0, &after.nodes[0].0));
+}
+
+#[test]
+fn name_with_two_addresses_is_tried_at_both_until_one_serves() {
+    let mut table = table();
+    ping(&mut table, "node-a:80", seconds(0));
+    let both = sockets(["10.0.0.1:80", "10.0.0.2:80"]);
+    let mut tried = Vec::new();
+    for at in [0, 10, 20, 30, 40] {
+        ping(&mut table, "node-a:80", seconds(at));
+        for (id, _) in table.resolve_due(0, seconds(at)) {
+            table.resolved(id, &both, seconds(at));
+        }
+        for ticket in table.probe_due(0, seconds(at)) {
+            tried.push(ticket.node.socket);
+            let probed = if at < 30 {
+                Probed::Refused
+            } else {
+                Probed::Healthy
+            };
+            table.probed(&ticket, probed, seconds(at));
+        }
+    }
+
+    let [one, two] = both[..] else { panic!() };
+    // At 40 the node, which is back from a silence, is probed where it was.
+    assert_eq!(tried, [one, two, one, two, two]);
 }
 
 proptest! {

@@ -12,6 +12,10 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub const HEAD_FIELDS_MAX: usize = 100;
 /// Bytes of a request target. Above: 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a method. The registered ones have at most 17; RFC 9112 §3 lets a server refuse longer ones.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Options in the `Connection` fields of one head: each is compared with every field that is passed on.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
 /// Bytes of a request body, default of `--max-payload-size`. Above: 413. Images travel as base64 in
 /// the JSON, so tens of MiB are ordinary.

@@ -13,6 +13,8 @@ pub(super) trait Outcome: Copy + 'static {
     const ALL: &'static [Self];
     /// Its place among [`Self::ALL`].
     fn index(self) -> usize;
+    /// The value of its label, in metrics and logs.
+    fn cause(self) -> &'static str;
     /// Its series: metric name and label.
     fn series(self) -> &'static str;
 }
@@ -31,20 +33,17 @@ macro_rules! outcomes {
             $($(#[$doc])* $variant,)+
         }
 
-        impl $name {
-            /// The value of its label in metrics and logs.
-            pub(super) const fn cause(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $label,)+
-                }
-            }
-        }
-
         impl $crate::registry::stats::Outcome for $name {
             const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
             fn index(self) -> usize {
                 self as usize
+            }
+
+            fn cause(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $label,)+
+                }
             }
 
             fn series(self) -> &'static str {

@@ -3,11 +3,13 @@ use proptest::prelude::*;
 use super::*;
 
 fn bytes(hex: &str) -> Vec<u8> {
-    assert!(hex.len().is_multiple_of(2));
-    (0..hex.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
-        .collect()
+    let digits: Vec<u8> = hex
+        .chars()
+        .map(|digit| u8::try_from(digit.to_digit(16).unwrap()).unwrap())
+        .collect();
+    let (pairs, rest) = digits.as_chunks::<2>();
+    assert!(rest.is_empty());
+    pairs.iter().map(|[high, low]| high << 4 | low).collect()
 }
 
 fn decoded(hex: &str) -> Result<(&'static str, String, String), FrameError> {
@@ -231,7 +233,7 @@ fn every_width_of_text_is_read() {
             let mut body = vec![0x83];
             for text in ["type", "D", "http_address", "h:1", "zmq_address", "h:2"] {
                 body.push(first + [0, 0, 1, 0, 2][width]);
-                body.extend(&(text.len() as u32).to_be_bytes()[4 - width..]);
+                body.extend(&u32::try_from(text.len()).unwrap().to_be_bytes()[4 - width..]);
                 body.extend(text.as_bytes());
             }
             assert!(

@@ -17,6 +17,8 @@ mod admit;
 mod error_body;
 mod json;
 mod lax;
+#[cfg(test)]
+mod oracle;
 mod patch;
 mod scan;
 mod sse;

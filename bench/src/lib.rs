@@ -1,2 +1,4 @@
 //! Load generator and simulated vLLM node.
+pub mod load;
+pub mod report;
 pub mod sim;

@@ -1,2 +1,7 @@
-//! pd-proxy.
-fn main() {}
+//! `pd-bench`: see [`pd_bench::load`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pd_bench::load::cli::main_with_args(std::env::args_os())
+}

@@ -31,11 +31,21 @@ pub struct Args {
     pub host: IpAddr,
 
     /// Port for clients.
-    #[arg(long, value_name = "PORT", default_value_t = 10001, env = "PROXY_HTTP_PORT")]
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 10001,
+        env = "PROXY_HTTP_PORT"
+    )]
     pub port: u16,
 
     /// Port on which nodes register; may be repeated [default: 30001 and 30002].
-    #[arg(long, value_name = "PORT", env = "PROXY_ZMQ_PORT", value_delimiter = ',')]
+    #[arg(
+        long,
+        value_name = "PORT",
+        env = "PROXY_ZMQ_PORT",
+        value_delimiter = ','
+    )]
     pub zmq_port: Vec<u16>,
 
     /// Shards, each a thread on a core of its own [default: one per core that this process may use].
@@ -43,7 +53,12 @@ pub struct Args {
     pub shards: Option<usize>,
 
     /// How sockets are waited for: io_uring, or epoll where a container refuses it.
-    #[arg(long, value_name = "DRIVER", default_value = "auto", env = "PROXY_IO_DRIVER")]
+    #[arg(
+        long,
+        value_name = "DRIVER",
+        default_value = "auto",
+        env = "PROXY_IO_DRIVER"
+    )]
     pub io_driver: DriverChoice,
 
     /// Longest request body in bytes; longer ones are answered with 413.
@@ -67,16 +82,28 @@ pub struct Args {
     pub drain_timeout: Duration,
 
     /// Least important lines to log: error, warn, info, debug (a line per request) or trace.
-    #[arg(long, value_name = "LEVEL", default_value = "info", env = "PROXY_LOG_LEVEL")]
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "PROXY_LOG_LEVEL"
+    )]
     pub log_level: tracing::level_filters::LevelFilter,
 
     /// Key for the nodes: sent as bearer token on both legs, instead of the client's.
-    #[arg(long, value_name = "KEY", env = "OPENAI_API_KEY", hide_env_values = true)]
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "OPENAI_API_KEY",
+        hide_env_values = true
+    )]
     pub node_api_key: Option<String>,
 }
 
 /// A number of seconds, with or without a fraction.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    let seconds: f64 = text
+        .parse()
+        .map_err(|_| "not a number of seconds".to_owned())?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

@@ -60,12 +60,18 @@ impl Config {
             zmq_ports = ZMQ_PORTS.to_vec();
         }
         zmq_ports.dedup();
-        if let Some(port) = zmq_ports.iter().find(|port| **port == 0 || **port == args.port) {
+        if let Some(port) = zmq_ports
+            .iter()
+            .find(|port| **port == 0 || **port == args.port)
+        {
             return Err(ConfigError::Port(*port));
         }
         // The standard library asks for the affinity mask and the cgroup's quota.
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let shards = args.shards.unwrap_or_else(cores).min(limits::SHARDS_MAX + 1);
+        let shards = args
+            .shards
+            .unwrap_or_else(cores)
+            .min(limits::SHARDS_MAX + 1);
         if !(1..=limits::SHARDS_MAX).contains(&shards) {
             return Err(ConfigError::Shards);
         }

@@ -52,7 +52,9 @@ pub enum Error {
     #[error("{0}")]
     Refusal(#[from] Refusal),
     /// There is no such endpoint.
-    #[error("this proxy serves /v1/completions, /v1/chat/completions, /v1/models, /health, /version and /metrics")]
+    #[error(
+        "this proxy serves /v1/completions, /v1/chat/completions, /v1/models, /health, /version and /metrics"
+    )]
     UnknownRoute,
     /// The endpoint has no such method.
     #[error("this endpoint takes {allow} only")]
@@ -119,7 +121,10 @@ impl Error {
             side: Side::Client,
             cause,
         };
-        let closing = |status, cause| Rescue { closes: true, ..of_client(status, cause) };
+        let closing = |status, cause| Rescue {
+            closes: true,
+            ..of_client(status, cause)
+        };
         match self {
             Self::Head(error) => closing(error.status(), Cause::Invalid),
             Self::Chunked(_) | Self::Truncated => closing(400, Cause::Invalid),
@@ -133,10 +138,14 @@ impl Error {
                 ..of_client(400, Cause::Invalid)
             },
             Self::UnknownRoute => of_client(404, Cause::Invalid),
-            Self::WrongMethod { allow } => {
-                Rescue { allow: Some(*allow), ..of_client(405, Cause::Invalid) }
-            }
-            Self::Loop => Rescue { side: Side::Proxy, ..of_client(508, Cause::Invalid) },
+            Self::WrongMethod { allow } => Rescue {
+                allow: Some(*allow),
+                ..of_client(405, Cause::Invalid)
+            },
+            Self::Loop => Rescue {
+                side: Side::Proxy,
+                ..of_client(508, Cause::Invalid)
+            },
             Self::NoNode(role) => Rescue {
                 retry_after: Some(RETRY_AFTER),
                 stage: stage(*role),
@@ -145,7 +154,11 @@ impl Error {
             },
             Self::Node { role, failure } => {
                 let (status, cause) = of_fault(&failure.fault);
-                Rescue { stage: stage(*role), side: side(*role), ..of_client(status, cause) }
+                Rescue {
+                    stage: stage(*role),
+                    side: side(*role),
+                    ..of_client(status, cause)
+                }
             }
             Self::PrefillFailed { .. } => Rescue {
                 stage: Stage::Prefill,

@@ -52,7 +52,10 @@ fn nth(fleet: &Snapshot, role: Role, turn: u64, tried: &Tried) -> Option<Arc<Nod
     let first = usize::try_from(turn.checked_rem(count)?).ok()?;
     // From the one whose turn it is to the last, then from the first.
     let from_first = usable.clone().skip(first).chain(usable.take(first));
-    from_first.into_iter().find(|node| !tried.has(node)).map(Arc::clone)
+    from_first
+        .into_iter()
+        .find(|node| !tried.has(node))
+        .map(Arc::clone)
 }
 
 #[cfg(test)]
@@ -63,7 +66,13 @@ mod tests {
     fn node(role: Role, port: u16) -> Arc<Node> {
         let http = HttpAddress::parse(&format!("10.0.0.1:{port}")).unwrap();
         let kv = KvAddress::parse(&format!("10.0.0.1:{}", port + 1000)).unwrap();
-        Arc::new(Node::new(role, http.clone(), http.socket_addr().unwrap(), kv, 1))
+        Arc::new(Node::new(
+            role,
+            http.clone(),
+            http.socket_addr().unwrap(),
+            kv,
+            1,
+        ))
     }
 
     fn fleet(prefill: u16, decode: u16) -> Snapshot {
@@ -83,18 +92,33 @@ mod tests {
     #[test]
     fn turns_go_round_both_roles_in_registration_order() {
         let fleet = fleet(2, 3);
-        let pairs: Vec<_> = (0..6).map(|turn| ports(&fleet, turn, &Tried::default())).collect();
+        let pairs: Vec<_> = (0..6)
+            .map(|turn| ports(&fleet, turn, &Tried::default()))
+            .collect();
         assert_eq!(
             pairs,
-            [(100, 200), (101, 201), (100, 202), (101, 200), (100, 201), (101, 202)]
+            [
+                (100, 200),
+                (101, 201),
+                (100, 202),
+                (101, 200),
+                (100, 201),
+                (101, 202)
+            ]
         );
         assert_eq!(ports(&fleet, u64::MAX, &Tried::default()), (101, 200));
     }
 
     #[test]
     fn missing_role_is_named() {
-        assert_eq!(choose(&fleet(0, 1), 0, &Tried::default()).unwrap_err(), Role::Prefill);
-        assert_eq!(choose(&fleet(1, 0), 0, &Tried::default()).unwrap_err(), Role::Decode);
+        assert_eq!(
+            choose(&fleet(0, 1), 0, &Tried::default()).unwrap_err(),
+            Role::Prefill
+        );
+        assert_eq!(
+            choose(&fleet(1, 0), 0, &Tried::default()).unwrap_err(),
+            Role::Decode
+        );
     }
 
     #[test]
@@ -120,6 +144,9 @@ mod tests {
     fn pending_node_is_never_chosen() {
         let mut fleet = fleet(1, 1);
         fleet.nodes[0].1 = State::Pending;
-        assert_eq!(choose(&fleet, 0, &Tried::default()).unwrap_err(), Role::Prefill);
+        assert_eq!(
+            choose(&fleet, 0, &Tried::default()).unwrap_err(),
+            Role::Prefill
+        );
     }
 }

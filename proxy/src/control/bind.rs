@@ -40,6 +40,10 @@ pub(super) fn listeners(address: SocketAddr, shards: usize) -> Result<Vec<Listen
             }
             _ => "",
         };
-        BindError { address, cause, hint }
+        BindError {
+            address,
+            cause,
+            hint,
+        }
     })
 }

@@ -7,7 +7,10 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 pub(super) fn raise_descriptors() -> Option<u64> {
     let mut limit = getrlimit(Resource::Nofile);
     if limit.current != limit.maximum {
-        let wanted = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+        let wanted = rustix::process::Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        };
         if setrlimit(Resource::Nofile, wanted).is_ok() {
             limit.current = limit.maximum;
         }

@@ -13,10 +13,6 @@ pub(super) fn text(shared: &Shared) -> String {
         now: clock::now(),
     };
     render(&shared.counters, &shared.fleet.load(), &gauges, |out| {
-        let name = "registration_events_total";
-        out.family(name, "counter", "What became of registration messages, probes and nodes.");
-        shared.registry.each(|event, count| {
-            out.sample(name, &format!("event=\"{event}\""), count);
-        });
+        shared.registry.each(|series, value| out.series(series, value));
     })
 }

@@ -117,7 +117,9 @@ fn shared(config: &Config) -> Shared {
             metrics: metrics::text,
         },
         fleet: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
-        counters: (0..config.shards).map(|_| Arc::new(Counters::default())).collect(),
+        counters: (0..config.shards)
+            .map(|_| Arc::new(Counters::default()))
+            .collect(),
         turn: 0.into(),
         phase: PhaseCell::default(),
         driver: std::sync::OnceLock::new(),
@@ -144,7 +146,12 @@ fn starts(config: &Config, shared: &Arc<Shared>, listeners: &[Listener]) -> Vec<
 }
 
 /// Says that every socket is bound, on what the shards run, and what an operator should change.
-fn announce(config: &Config, http: std::net::SocketAddr, ready: &[Ready], descriptors: Option<u64>) {
+fn announce(
+    config: &Config,
+    http: std::net::SocketAddr,
+    ready: &[Ready],
+    descriptors: Option<u64>,
+) {
     let driver = ready.first().map_or(Driver::Epoll, |ready| ready.driver);
     if let Some(refused) = ready.iter().find_map(|ready| ready.refused.as_ref()) {
         tracing::warn!("running on epoll: {refused}");
@@ -153,7 +160,12 @@ fn announce(config: &Config, http: std::net::SocketAddr, ready: &[Ready], descri
         let limit = descriptors.unwrap_or(0);
         tracing::warn!("only {limit} open files are allowed; a stream needs two (ulimit -n)");
     }
-    let ports = config.zmq_ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    let ports = config
+        .zmq_ports
+        .iter()
+        .map(u16::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
     tracing::info!(
         "pd-proxy {} is ready: HTTP on {http}, registration on {}:{ports}, {} shard(s) on {}",
         env!("CARGO_PKG_VERSION"),

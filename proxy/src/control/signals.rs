@@ -13,19 +13,28 @@ use signal_hook::iterator::Signals;
 /// When the signals cannot be taken over.
 pub(super) fn on_end(first: impl FnOnce(&'static str) + Send + 'static) -> io::Result<()> {
     let mut signals = Signals::new([SIGTERM, SIGINT])?;
-    std::thread::Builder::new().name("signals".into()).spawn(move || {
-        let mut first = Some(first);
-        for signal in signals.forever() {
-            match first.take() {
-                Some(first) => first(if signal == SIGTERM { "SIGTERM" } else { "SIGINT" }),
-                None => end(128 + signal),
+    std::thread::Builder::new()
+        .name("signals".into())
+        .spawn(move || {
+            let mut first = Some(first);
+            for signal in signals.forever() {
+                match first.take() {
+                    Some(first) => first(if signal == SIGTERM {
+                        "SIGTERM"
+                    } else {
+                        "SIGINT"
+                    }),
+                    None => end(128 + signal),
+                }
             }
-        }
-    })?;
+        })?;
     Ok(())
 }
 
-#[expect(clippy::exit, reason = "a second signal means: now, whatever is still running")]
+#[expect(
+    clippy::exit,
+    reason = "a second signal means: now, whatever is still running"
+)]
 fn end(status: i32) {
     std::process::exit(status)
 }

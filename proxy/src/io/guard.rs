@@ -30,11 +30,13 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 pub async fn unless_panicked<F: Future>(future: F) -> Result<F::Output, Panicked> {
     let mut future = pin!(future);
     // A future that panicked is never polled again, so no broken state of it can be seen.
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(Panicked(message(panic.as_ref())))),
-    })
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(Panicked(message(panic.as_ref())))),
+        },
+    )
     .await
 }
 

@@ -30,7 +30,9 @@ impl Listener {
     pub fn bind_shared(address: SocketAddr, backlog: i32) -> io::Result<Self> {
         let socket = bind(address, true)?;
         rustix::net::listen(&socket, backlog)?;
-        Ok(Self { socket: Arc::new(socket) })
+        Ok(Self {
+            socket: Arc::new(socket),
+        })
     }
 
     /// Whether anybody listens on `address` now, with SO_REUSEPORT or without: binding the port for
@@ -65,7 +67,12 @@ impl Listener {
     /// When descriptors have run out.
     pub fn readiness(&self) -> io::Result<Stream> {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        epoll::add(&poll, &self.socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN)?;
+        epoll::add(
+            &poll,
+            &self.socket,
+            epoll::EventData::new_u64(0),
+            epoll::EventFlags::IN,
+        )?;
         Stream::watch(poll)
     }
 
@@ -89,7 +96,11 @@ impl Listener {
 }
 
 fn bind(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
     // Without it, connections of a process that has just ended would keep the port.

@@ -87,7 +87,9 @@ where
             Err(error) => Some(error),
         },
     };
-    let mut runtime = RuntimeBuilder::<Poll>::new().build().map_err(RuntimeError::Epoll)?;
+    let mut runtime = RuntimeBuilder::<Poll>::new()
+        .build()
+        .map_err(RuntimeError::Epoll)?;
     Ok(runtime.block_on(main(Driver::Epoll, refused)))
 }
 
@@ -95,7 +97,10 @@ fn ring() -> Result<(monoio::Runtime<Ring>, Driver), RuntimeError> {
     let mut deferred = io_uring::IoUring::builder();
     deferred.setup_single_issuer().setup_defer_taskrun();
     let plain = io_uring::IoUring::builder();
-    let ladder = [(deferred, Driver::IoUringDeferred), (plain, Driver::IoUring)];
+    let ladder = [
+        (deferred, Driver::IoUringDeferred),
+        (plain, Driver::IoUring),
+    ];
     let mut cause = io::Error::from(io::ErrorKind::Unsupported);
     for (flags, driver) in ladder {
         match RuntimeBuilder::<Ring>::new()
@@ -119,7 +124,9 @@ fn cure(cause: &io::Error) -> &'static str {
             "a container's seccomp profile forbids it, or sysctl kernel.io_uring_disabled is set; \
              allow io_uring_setup, io_uring_enter and io_uring_register to use it"
         }
-        Some(Errno::NOSYS) => "this kernel or sandbox has no io_uring; Linux 6.1 or later has all of it",
+        Some(Errno::NOSYS) => {
+            "this kernel or sandbox has no io_uring; Linux 6.1 or later has all of it"
+        }
         Some(Errno::NOMEM) => "raise the locked-memory limit (ulimit -l, LimitMEMLOCK=)",
         Some(Errno::MFILE | Errno::NFILE) => "raise the limit of open files (ulimit -n)",
         _ => "Linux 6.1 or later has all that is used of it",

@@ -1,5 +1,8 @@
 //! A TCP connection.
-#![expect(unsafe_code, reason = "borrowing the descriptor of monoio's stream, which has no AsFd")]
+#![expect(
+    unsafe_code,
+    reason = "borrowing the descriptor of monoio's stream, which has no AsFd"
+)]
 
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
@@ -34,7 +37,9 @@ impl Stream {
     pub(super) fn watch(descriptor: OwnedFd) -> io::Result<Self> {
         // The conversion only moves the descriptor; nothing in it or in monoio looks at its kind.
         let stream = std::net::TcpStream::from(descriptor);
-        Ok(Self { inner: monoio::net::TcpStream::from_std(stream)? })
+        Ok(Self {
+            inner: monoio::net::TcpStream::from_std(stream)?,
+        })
     }
 
     /// Connects to `address`. The caller sets the time limit.
@@ -47,7 +52,11 @@ impl Stream {
     ///
     /// Dropping it closes the half-open socket.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+        let family = if address.is_ipv4() {
+            AddressFamily::INET
+        } else {
+            AddressFamily::INET6
+        };
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
         match rustix::net::connect(&socket, &address) {
@@ -135,7 +144,12 @@ impl Stream {
             return outcome(rustix::net::send(self.descriptor(), only, flags));
         }
         let mut control = SendAncillaryBuffer::default();
-        outcome(rustix::net::sendmsg(self.descriptor(), slices, &mut control, flags))
+        outcome(rustix::net::sendmsg(
+            self.descriptor(),
+            slices,
+            &mut control,
+            flags,
+        ))
     }
 
     /// Sends our end of the stream; the peer's may go on.

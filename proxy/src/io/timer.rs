@@ -65,7 +65,10 @@ impl Timers {
     /// A wheel without deadlines, at tick 0.
     pub fn new() -> Self {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Self { now: Cell::new(0), slots: RefCell::new(slots) }
+        Self {
+            now: Cell::new(0),
+            slots: RefCell::new(slots),
+        }
     }
 
     /// A new deadline, not set yet.
@@ -76,7 +79,10 @@ impl Timers {
             idle: Cell::new(false),
             waker: RefCell::new(None),
         };
-        Deadline { entry: Rc::new(entry), timers: Rc::clone(self) }
+        Deadline {
+            entry: Rc::new(entry),
+            timers: Rc::clone(self),
+        }
     }
 
     /// Moves the time on by `ticks` and wakes whoever waits for a deadline that has passed.
@@ -84,11 +90,19 @@ impl Timers {
         for _ in 0..ticks {
             let now = self.now.get() + 1;
             self.now.set(now);
-            let slot = self.slots.borrow_mut().get_mut(index(now)).map(std::mem::take);
+            let slot = self
+                .slots
+                .borrow_mut()
+                .get_mut(index(now))
+                .map(std::mem::take);
             for entry in slot.unwrap_or_default() {
                 if Rc::strong_count(&entry) > 1 && entry.filed.get() == now {
                     entry.filed.set(NEVER);
-                    if entry.due.get() <= now { entry.wake() } else { self.file(&entry) }
+                    if entry.due.get() <= now {
+                        entry.wake()
+                    } else {
+                        self.file(&entry)
+                    }
                 }
             }
         }
@@ -122,8 +136,14 @@ impl Timers {
 /// `delay` in ticks, rounded up. It runs once per token; all divisors are constants.
 const fn ticks(delay: Duration) -> u64 {
     const PER_SECOND: u64 = 1_000 / TICK_MS;
-    let part = delay.subsec_nanos().div_ceil(1_000_000).div_ceil(TICK_MS as u32);
-    delay.as_secs().saturating_mul(PER_SECOND).saturating_add(part as u64)
+    let part = delay
+        .subsec_nanos()
+        .div_ceil(1_000_000)
+        .div_ceil(TICK_MS as u32);
+    delay
+        .as_secs()
+        .saturating_mul(PER_SECOND)
+        .saturating_add(part as u64)
 }
 
 /// The slot of a tick.
@@ -144,7 +164,13 @@ impl Deadline {
     pub fn set(&self, delay: Duration) {
         let ticks = ticks(delay).max(1);
         // The present tick has begun already; without one more the deadline could be early.
-        let due = self.timers.now.get().saturating_add(ticks).saturating_add(1).min(NEVER - 1);
+        let due = self
+            .timers
+            .now
+            .get()
+            .saturating_add(ticks)
+            .saturating_add(1)
+            .min(NEVER - 1);
         self.entry.due.set(due);
         self.entry.idle.set(false);
         if due < self.entry.filed.get() {
@@ -175,7 +201,10 @@ impl Deadline {
             return Poll::Ready(());
         }
         let mut waker = self.entry.waker.borrow_mut();
-        if !waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+        if !waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()))
+        {
             *waker = Some(cx.waker().clone());
         }
         Poll::Pending

@@ -40,13 +40,28 @@ pub(super) async fn answer(
             Err(_) => None,
         };
         let body = version_body(version.as_deref());
-        respond::local(client, reply, Local::ok("application/json", body.as_bytes())).await?;
+        respond::local(
+            client,
+            reply,
+            Local::ok("application/json", body.as_bytes()),
+        )
+        .await?;
         return Ok(200);
     }
     let (answer, _guard) = asked?;
     let (status, role) = (answer.head.status, answer.connection.node.role);
     let watch = &mut Watch::new(&client.stream, incoming.complete);
-    relay(context, answer, &mut Downstream { client, reply, watch }, role).await?;
+    relay(
+        context,
+        answer,
+        &mut Downstream {
+            client,
+            reply,
+            watch,
+        },
+        role,
+    )
+    .await?;
     Ok(status)
 }
 
@@ -55,31 +70,40 @@ async fn ask(context: &Context, incoming: &Incoming) -> Result<(Answer, InFlight
     let fleet = context.fleet();
     let first = |role| fleet.usable(role).next();
     let mut error = Error::NoNode(Role::Decode);
-    for node in [first(Role::Decode), first(Role::Prefill)].into_iter().flatten() {
+    for node in [first(Role::Decode), first(Role::Prefill)]
+        .into_iter()
+        .flatten()
+    {
         let guard = InFlight::new(Arc::clone(node), context.shard);
         match get(context, incoming, node).await {
             Ok(answer) => return Ok((answer, guard)),
             Err(failure) => {
                 node.distrust();
                 let cause = of_fault(&failure.fault).1;
-                context.counters.failed(Stage::Request, side(node.role), cause);
-                error = Error::Node { role: node.role, failure };
+                context
+                    .counters
+                    .failed(Stage::Request, side(node.role), cause);
+                error = Error::Node {
+                    role: node.role,
+                    failure,
+                };
             }
         }
     }
     Err(error)
 }
 
-async fn get(
-    context: &Context,
-    incoming: &Incoming,
-    node: &Arc<Node>,
-) -> Result<Answer, Failure> {
+async fn get(context: &Context, incoming: &Incoming, node: &Arc<Node>) -> Result<Answer, Failure> {
     let deadline = context.timers.deadline();
     let head = leg::head(context, incoming, node, None, None);
     let answer_within = context.settings().answer_within;
     let is_sent = &Cell::new(false);
-    let request = Request { head: &head, body: &[], answer_within, is_sent };
+    let request = Request {
+        head: &head,
+        body: &[],
+        answer_within,
+        is_sent,
+    };
     exchange(&context.pool, node, request, &deadline, clock::now()).await
 }
 

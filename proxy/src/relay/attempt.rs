@@ -92,7 +92,13 @@ impl<'a> Attempt<'a> {
     pub(super) async fn run(mut self, job: Job, mut down: Downstream<'_>) -> Outcome {
         let began = clock::now();
         self.ledger.note(Event::SendPrefill);
-        let leg = prefill::run(self.context, &self.prefill, &job.incoming, &job.patch, &self.id);
+        let leg = prefill::run(
+            self.context,
+            &self.prefill,
+            &job.incoming,
+            &job.patch,
+            &self.id,
+        );
         // Once it was sent it is waited for, whether or not the client still waits.
         let prefilled = down.watch.beside(leg).await;
         if down.watch.is_gone() {
@@ -150,7 +156,9 @@ impl<'a> Attempt<'a> {
             Action::CountStranded | Action::None | Action::CloseDecode => {
                 if action == Action::CountStranded {
                     context.counters.count(Counter::Stranded);
-                    context.counters.failed(Stage::Decode, Side::Decode, Cause::Failed);
+                    context
+                        .counters
+                        .failed(Stage::Decode, Side::Decode, Cause::Failed);
                 }
                 // The request's bytes have done their work; a stream may run for hours.
                 drop(job);
@@ -164,7 +172,9 @@ impl<'a> Attempt<'a> {
         }
         // D was busy until the last byte.
         drop(busy);
-        context.counters.took(Stage::Stream, clock::now().saturating_duration_since(began));
+        context
+            .counters
+            .took(Stage::Stream, clock::now().saturating_duration_since(began));
         ended.map(|()| status)
     }
 
@@ -179,7 +189,9 @@ impl<'a> Attempt<'a> {
         match error {
             NotPrefilled::Refused(refused) => {
                 self.ledger.note(Event::PrefillRefused);
-                context.counters.failed(Stage::Prefill, Side::Prefill, Cause::Refused);
+                context
+                    .counters
+                    .failed(Stage::Prefill, Side::Prefill, Cause::Refused);
                 drop(job);
                 match refused {
                     Refused::Answer(answer) => {
@@ -188,7 +200,10 @@ impl<'a> Attempt<'a> {
                         Outcome::Over(ended.map(|()| status))
                     }
                     Refused::Event { status, body } => {
-                        let local = Local { status, ..Local::ok("application/json", &body) };
+                        let local = Local {
+                            status,
+                            ..Local::ok("application/json", &body)
+                        };
                         let sent = respond::local(down.client, down.reply, local).await;
                         Outcome::Over(sent.map(|()| status).map_err(Ended::from))
                     }
@@ -197,8 +212,14 @@ impl<'a> Attempt<'a> {
             NotPrefilled::Failed { status } => {
                 self.count_stranded(Event::PrefillUnknown);
                 node.distrust();
-                context.counters.failed(Stage::Prefill, Side::Prefill, Cause::Failed);
-                Outcome::Failed { error: Error::PrefillFailed { status }, again: job, node }
+                context
+                    .counters
+                    .failed(Stage::Prefill, Side::Prefill, Cause::Failed);
+                Outcome::Failed {
+                    error: Error::PrefillFailed { status },
+                    again: job,
+                    node,
+                }
             }
             NotPrefilled::Node(failure) => {
                 if failure.may_have_run {
@@ -214,8 +235,11 @@ impl<'a> Attempt<'a> {
     /// D has not answered.
     fn not_decoded(mut self, failure: Failure, job: Job) -> Outcome {
         let is_unreachable = self.ledger.may_decode();
-        let event =
-            if is_unreachable { Event::DecodeUnreachable } else { Event::DecodeUnknown };
+        let event = if is_unreachable {
+            Event::DecodeUnreachable
+        } else {
+            Event::DecodeUnknown
+        };
         self.count_stranded(event);
         let node = Arc::clone(self.decode.node());
         self.node_failed(Role::Decode, &node, failure, job)
@@ -224,10 +248,20 @@ impl<'a> Attempt<'a> {
     fn node_failed(&self, role: Role, node: &Arc<Node>, failure: Failure, job: Job) -> Outcome {
         node.distrust();
         tracing::debug!(role = role.name(), node = %node.http, %failure, "a node failed");
-        let stage = if role == Role::Prefill { Stage::Prefill } else { Stage::Decode };
-        self.context.counters.failed(stage, side(role), of_fault(&failure.fault).1);
+        let stage = if role == Role::Prefill {
+            Stage::Prefill
+        } else {
+            Stage::Decode
+        };
+        self.context
+            .counters
+            .failed(stage, side(role), of_fault(&failure.fault).1);
         let error = Error::Node { role, failure };
-        Outcome::Failed { error, again: job, node: Arc::clone(node) }
+        Outcome::Failed {
+            error,
+            again: job,
+            node: Arc::clone(node),
+        }
     }
 
     fn count_stranded(&mut self, event: Event) {
@@ -238,16 +272,29 @@ impl<'a> Attempt<'a> {
 
     /// Makes D forget the KV of this id; a guard of D for whoever still relays its answer.
     fn drain(self, job: Job) -> InFlight {
-        let Self { context, decode, id, .. } = self;
+        let Self {
+            context,
+            decode,
+            id,
+            ..
+        } = self;
         let guard = InFlight::new(Arc::clone(decode.node()), context.shard);
-        Drain { node: decode, incoming: job.incoming, patch: job.patch, id }.start(context);
+        Drain {
+            node: decode,
+            incoming: job.incoming,
+            patch: job.patch,
+            id,
+        }
+        .start(context);
         guard
     }
 
     /// Counts how long a stage took that began at `since`; now.
     fn took(&self, stage: Stage, since: Instant) -> Instant {
         let now = clock::now();
-        self.context.counters.took(stage, now.saturating_duration_since(since));
+        self.context
+            .counters
+            .took(stage, now.saturating_duration_since(since));
         now
     }
 }
@@ -263,7 +310,9 @@ pub(super) async fn relay(
     let count = |fault| {
         node.distrust();
         tracing::debug!(node = %node.http, %fault, "an answer broke off");
-        context.counters.failed(Stage::Stream, side(role), of_fault(&fault).1);
+        context
+            .counters
+            .failed(Stage::Stream, side(role), of_fault(&fault).1);
         fault
     };
     match stream::relay(down.client, context, down.reply, answer, down.watch).await {

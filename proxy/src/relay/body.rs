@@ -86,20 +86,36 @@ impl Body {
                 let consumed = usize::try_from(length).unwrap_or(input.len());
                 *left -= length;
                 pieces.set(SizeLine::new(0), 0..consumed);
-                Ok(Passed { consumed, suffix: b"", done: *left == 0 })
+                Ok(Passed {
+                    consumed,
+                    suffix: b"",
+                    done: *left == 0,
+                })
             }
             Source::Chunked(relay) => {
                 let progress = relay.forward(input, pieces)?;
                 let is_end = progress.done && self.framing == Framing::Chunked;
                 let suffix = if is_end { LAST_CHUNK } else { b"" };
-                Ok(Passed { consumed: progress.consumed, suffix, done: progress.done })
+                Ok(Passed {
+                    consumed: progress.consumed,
+                    suffix,
+                    done: progress.done,
+                })
             }
             Source::UntilClose => {
                 let is_chunk = self.framing == Framing::Chunked && !input.is_empty();
-                let size = if is_chunk { u64::try_from(input.len()).unwrap_or(0) } else { 0 };
+                let size = if is_chunk {
+                    u64::try_from(input.len()).unwrap_or(0)
+                } else {
+                    0
+                };
                 pieces.set(SizeLine::new(size), 0..input.len());
                 let suffix: &[u8] = if is_chunk { b"\r\n" } else { b"" };
-                Ok(Passed { consumed: input.len(), suffix, done: false })
+                Ok(Passed {
+                    consumed: input.len(),
+                    suffix,
+                    done: false,
+                })
             }
         }
     }
@@ -128,7 +144,9 @@ mod tests {
             while !rest.is_empty() && !done {
                 let mut pieces = Pieces::new();
                 let passed = body.pass(rest, &mut pieces).unwrap();
-                pieces.iter(rest).for_each(|piece| out.extend_from_slice(piece));
+                pieces
+                    .iter(rest)
+                    .for_each(|piece| out.extend_from_slice(piece));
                 out.extend_from_slice(passed.suffix);
                 rest = &rest[passed.consumed..];
                 done = passed.done;
@@ -158,15 +176,25 @@ mod tests {
 
     #[test]
     fn body_that_ends_with_the_connection_is_chunked_for_http11() {
-        let (out, done) = relay(ResponseBody::UntilClose, true, &[b"abc", b"0123456789abcdef"]);
+        let (out, done) = relay(
+            ResponseBody::UntilClose,
+            true,
+            &[b"abc", b"0123456789abcdef"],
+        );
         assert_eq!(out, b"3\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\n\r\n");
         assert!(done);
-        assert_eq!(relay(ResponseBody::UntilClose, false, &[b"abc"]), (b"abc".to_vec(), true));
+        assert_eq!(
+            relay(ResponseBody::UntilClose, false, &[b"abc"]),
+            (b"abc".to_vec(), true)
+        );
     }
 
     #[test]
     fn bytes_beyond_the_length_stay_behind() {
-        assert_eq!(relay(ResponseBody::Length(3), true, &[b"ab", b"cd"]), (b"abc".to_vec(), true));
+        assert_eq!(
+            relay(ResponseBody::Length(3), true, &[b"ab", b"cd"]),
+            (b"abc".to_vec(), true)
+        );
     }
 
     #[test]

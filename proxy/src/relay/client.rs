@@ -23,7 +23,11 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(stream: Stream, timers: &Rc<Timers>) -> Self {
-        Self { stream: Rc::new(stream), inbox: Vec::new(), deadline: timers.deadline() }
+        Self {
+            stream: Rc::new(stream),
+            inbox: Vec::new(),
+            deadline: timers.deadline(),
+        }
     }
 
     /// Appends what arrives to `buffer`; false at the end of the stream. The deadline must be set.
@@ -67,7 +71,11 @@ impl Client {
     /// Waits until the client takes bytes again.
     pub(super) async fn writable(&self) -> Result<(), Gone> {
         self.deadline.set(limits::WRITE_TIMEOUT);
-        self.deadline.within(self.stream.writable()).await.or(Err(Gone))?.or(Err(Gone))
+        self.deadline
+            .within(self.stream.writable())
+            .await
+            .or(Err(Gone))?
+            .or(Err(Gone))
     }
 
     /// Ends the connection after an answer that was given early: our end is closed, and what the client

@@ -6,9 +6,9 @@ use crate::io::{Stream, unless_panicked};
 use crate::limits;
 use crate::telemetry::{Cause, Counter, Side, Stage};
 
+use super::Context;
 use super::client::Client;
 use super::request::{self, Next};
-use super::Context;
 
 /// Serves a client until its connection ends. A panic of ours ends this connection alone.
 ///
@@ -19,7 +19,9 @@ pub async fn serve(context: Rc<Context>, stream: Stream) {
     let _open = context.open();
     context.counters.count(Counter::Accepted);
     if let Err(panic) = unless_panicked(requests(&context, stream)).await {
-        context.counters.failed(Stage::Request, Side::Proxy, Cause::Panic);
+        context
+            .counters
+            .failed(Stage::Request, Side::Proxy, Cause::Panic);
         tracing::error!(%panic, "a client's connection was ended by a defect of the proxy");
     }
     context.counters.count(Counter::Closed);

@@ -77,7 +77,11 @@ impl PhaseCell {
 
     /// The phase now.
     pub fn get(&self) -> Phase {
-        if self.0.load(Ordering::Relaxed) == 0 { Phase::Serving } else { Phase::Draining }
+        if self.0.load(Ordering::Relaxed) == 0 {
+            Phase::Serving
+        } else {
+            Phase::Draining
+        }
     }
 }
 
@@ -112,7 +116,10 @@ struct Random {
 impl Default for Random {
     fn default() -> Self {
         let bytes = vec![0; RANDOM_BYTES].into_boxed_slice();
-        Self { used: bytes.len(), bytes }
+        Self {
+            used: bytes.len(),
+            bytes,
+        }
     }
 }
 
@@ -124,7 +131,10 @@ impl Random {
             getrandom::fill(&mut self.bytes).unwrap_or_default();
             self.used = 0;
         }
-        let next = self.bytes.get(self.used..).and_then(|rest| rest.first_chunk());
+        let next = self
+            .bytes
+            .get(self.used..)
+            .and_then(|rest| rest.first_chunk());
         self.used += 16;
         next.copied().unwrap_or_default()
     }
@@ -143,8 +153,11 @@ impl Drop for Open {
 impl Context {
     /// The things of shard number `shard`.
     pub fn new(shard: usize, shared: Arc<Shared>, counters: Arc<Counters>) -> Self {
-        let pool =
-            Pool::new(Arc::clone(&counters), limits::CONNECT_TIMEOUT, limits::UPSTREAM_IDLE_TIMEOUT);
+        let pool = Pool::new(
+            Arc::clone(&counters),
+            limits::CONNECT_TIMEOUT,
+            limits::UPSTREAM_IDLE_TIMEOUT,
+        );
         let fleet = RefCell::new(Cache::new(Arc::clone(&shared.fleet)));
         Self {
             shard,

@@ -50,6 +50,11 @@ pub(super) async fn start(
     let id = prefilled.id.as_str();
     let head = leg::head(context, incoming, node.node(), Some(id), Some(body_bytes));
     let answer_within = context.settings().answer_within;
-    let request = Request { head: &head, body: &[body], answer_within, is_sent };
+    let request = Request {
+        head: &head,
+        body: &[body],
+        answer_within,
+        is_sent,
+    };
     exchange(&context.pool, node.node(), request, &deadline, clock::now()).await
 }

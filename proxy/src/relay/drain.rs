@@ -48,10 +48,14 @@ impl Drain {
         context.counters.count(Counter::Drained);
         if let Err(fault) = self.send(context).await {
             context.counters.count(Counter::Stranded);
-            context.counters.failed(Stage::Drain, Side::Decode, Cause::Failed);
+            context
+                .counters
+                .failed(Stage::Drain, Side::Decode, Cause::Failed);
             tracing::warn!(node = %self.node.node().http, %fault, "KV could not be drained");
         }
-        context.counters.took(Stage::Drain, clock::now().saturating_duration_since(since));
+        context
+            .counters
+            .took(Stage::Drain, clock::now().saturating_duration_since(since));
         drop(open);
     }
 
@@ -63,13 +67,22 @@ impl Drain {
         let id = self.id.as_str();
         let head = leg::head(context, &self.incoming, node, Some(id), Some(body_bytes));
         let answer_within = context.settings().answer_within;
-        let request = Request { head: &head, body: &body, answer_within, is_sent: &Cell::new(false) };
+        let request = Request {
+            head: &head,
+            body: &body,
+            answer_within,
+            is_sent: &Cell::new(false),
+        };
         let answer = exchange(&context.pool, node, request, &deadline, clock::now()).await?;
         let is_clean = read_body(&answer, &deadline, |_| ()).await?;
         let status = answer.head.status;
         if is_clean && answer.is_reusable() {
             context.pool.give_back(answer.connection, clock::now());
         }
-        if status == 200 { Ok(()) } else { Err(format!("status {status}").into()) }
+        if status == 200 {
+            Ok(())
+        } else {
+            Err(format!("status {status}").into())
+        }
     }
 }

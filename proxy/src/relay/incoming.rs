@@ -145,14 +145,23 @@ pub(super) async fn read_body(
         crate::telemetry::Counter::BytesIn,
         u64::try_from(body.len()).unwrap_or(u64::MAX),
     );
-    Ok(Incoming { bytes, head, head_bytes, body, complete: clock::now() })
+    Ok(Incoming {
+        bytes,
+        head,
+        head_bytes,
+        body,
+        complete: clock::now(),
+    })
 }
 
 /// Tells a client that waits for it to send the body (RFC 9110 §10.1.1).
 async fn invite(client: &Client, head: &RequestHead) -> Result<(), NoRequest> {
     if head.expects_continue {
         let go_on = IoSlice::new(b"HTTP/1.1 100 Continue\r\n\r\n");
-        client.write_all(&mut [go_on]).await.or(Err(NoRequest::Ended))?;
+        client
+            .write_all(&mut [go_on])
+            .await
+            .or(Err(NoRequest::Ended))?;
     }
     Ok(())
 }

@@ -82,7 +82,10 @@ impl Default for Ledger {
 impl Ledger {
     /// The ledger of a new id.
     pub const fn new() -> Self {
-        Self { phase: Phase::Dispatched, client_left: false }
+        Self {
+            phase: Phase::Dispatched,
+            client_left: false,
+        }
     }
 
     /// How far the request has come.
@@ -111,7 +114,9 @@ impl Ledger {
             (P::PrefillSent, E::PrefillUnknown) => (P::Stranded, Action::CountStranded),
             // A client that left while P worked is not waited for any longer, but P is: its KV is on
             // the way to D and would stay there.
-            (P::PrefillSent, E::PrefillSucceeded) if self.client_left => (P::Draining, Action::Drain),
+            (P::PrefillSent, E::PrefillSucceeded) if self.client_left => {
+                (P::Draining, Action::Drain)
+            }
             (P::PrefillSent, E::PrefillSucceeded) => (P::KvStaged, Action::None),
             (P::KvStaged, E::ClientLeft) => (P::Draining, Action::Drain),
             (P::KvStaged, E::SendDecode) => (P::DecodeSent, Action::None),
@@ -146,14 +151,19 @@ pub fn check_ledger(data: &[u8]) {
     let (mut decodes, mut drains, mut stranded, mut is_staged) = (0, 0, 0, false);
     for byte in data {
         let possible = possible(&ledger);
-        let Some(event) = possible.get(usize::from(*byte) % possible.len().max(1)) else { break };
+        let Some(event) = possible.get(usize::from(*byte) % possible.len().max(1)) else {
+            break;
+        };
         let before = ledger;
         let action = ledger.note(*event);
         match event {
             Event::PrefillSucceeded => is_staged = true,
             Event::SendDecode => {
                 assert!(is_staged, "a decode without KV: {before:?}");
-                assert!(before.may_decode(), "a decode that the ledger had not allowed: {before:?}");
+                assert!(
+                    before.may_decode(),
+                    "a decode that the ledger had not allowed: {before:?}"
+                );
                 decodes += 1;
             }
             _ => {}
@@ -175,7 +185,10 @@ pub fn check_ledger(data: &[u8]) {
             Phase::Settled => assert!(!is_staged || decodes == 1, "KV forgotten: {ledger:?}"),
             _ => assert!(!is_accounted, "{ledger:?}"),
         }
-        assert!(!(ledger.may_retry() && ledger.client_left), "a retry for nobody: {ledger:?}");
+        assert!(
+            !(ledger.may_retry() && ledger.client_left),
+            "a retry for nobody: {ledger:?}"
+        );
     }
 }
 
@@ -205,8 +218,9 @@ mod tests {
         // No request has more than six events; each has at most four successors.
         for length in 0..=7_u32 {
             for number in 0..4_u32.pow(length) {
-                let data: Vec<u8> =
-                    (0..length).map(|digit| u8::try_from(number / 4_u32.pow(digit) % 4).unwrap()).collect();
+                let data: Vec<u8> = (0..length)
+                    .map(|digit| u8::try_from(number / 4_u32.pow(digit) % 4).unwrap())
+                    .collect();
                 check_ledger(&data);
             }
         }
@@ -223,7 +237,11 @@ mod tests {
 
     #[test]
     fn client_leaving_during_prefill_drains_after_its_success() {
-        let (_, action) = after(&[Event::SendPrefill, Event::ClientLeft, Event::PrefillSucceeded]);
+        let (_, action) = after(&[
+            Event::SendPrefill,
+            Event::ClientLeft,
+            Event::PrefillSucceeded,
+        ]);
         assert_eq!(action, Action::Drain);
     }
 
@@ -237,7 +255,11 @@ mod tests {
 
     #[test]
     fn client_leaving_during_decode_closes_the_connection_to_decode() {
-        let staged = [Event::SendPrefill, Event::PrefillSucceeded, Event::SendDecode];
+        let staged = [
+            Event::SendPrefill,
+            Event::PrefillSucceeded,
+            Event::SendDecode,
+        ];
         let (_, action) = after(&[&staged[..], &[Event::ClientLeft]].concat());
         assert_eq!(action, Action::CloseDecode);
         let (_, action) =
@@ -247,13 +269,21 @@ mod tests {
 
     #[test]
     fn client_leaving_between_the_legs_drains() {
-        let (_, action) = after(&[Event::SendPrefill, Event::PrefillSucceeded, Event::ClientLeft]);
+        let (_, action) = after(&[
+            Event::SendPrefill,
+            Event::PrefillSucceeded,
+            Event::ClientLeft,
+        ]);
         assert_eq!(action, Action::Drain);
     }
 
     #[test]
     fn refusal_of_decode_drains_and_a_failure_does_not() {
-        let staged = [Event::SendPrefill, Event::PrefillSucceeded, Event::SendDecode];
+        let staged = [
+            Event::SendPrefill,
+            Event::PrefillSucceeded,
+            Event::SendDecode,
+        ];
         let (_, refused) = after(&[&staged[..], &[Event::DecodeRefused]].concat());
         let (failed, unknown) = after(&[&staged[..], &[Event::DecodeUnknown]].concat());
         assert_eq!((refused, unknown), (Action::Drain, Action::CountStranded));

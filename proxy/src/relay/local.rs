@@ -45,7 +45,9 @@ fn unhealthy(fleet: &Snapshot, is_draining: bool) -> Option<String> {
     if is_draining {
         return Some("the proxy is shutting down".to_owned());
     }
-    let missing = Role::ALL.into_iter().find(|role| fleet.usable(*role).next().is_none())?;
+    let missing = Role::ALL
+        .into_iter()
+        .find(|role| fleet.usable(*role).next().is_none())?;
     let count = |state| fleet.count(missing, state);
     Some(match (count(State::Pending), missing.name()) {
         (0, role) => format!("no {role} node has registered"),

@@ -67,7 +67,12 @@ pub(super) async fn run(
     let body_bytes = patch.len(incoming.body());
     let head = leg::head(context, incoming, node, Some(id.as_str()), Some(body_bytes));
     let answer_within = context.settings().answer_within;
-    let request = Request { head: &head, body: &body, answer_within, is_sent: &Cell::new(false) };
+    let request = Request {
+        head: &head,
+        body: &body,
+        answer_within,
+        is_sent: &Cell::new(false),
+    };
     let answer = exchange(&context.pool, node, request, &deadline, clock::now())
         .await
         .map_err(NotPrefilled::Node)?;
@@ -103,12 +108,13 @@ async fn finish(
         return Ok(());
     }
     match verdict.error {
-        Some(ErrorEvent { status: Some(status @ 400..500), json: Some(body) }) => {
-            Err(NotPrefilled::Refused(Refused::Event { status, body }))
-        }
-        Some(ErrorEvent { status, .. }) => {
-            Err(NotPrefilled::Failed { status: status.unwrap_or(500) })
-        }
+        Some(ErrorEvent {
+            status: Some(status @ 400..500),
+            json: Some(body),
+        }) => Err(NotPrefilled::Refused(Refused::Event { status, body })),
+        Some(ErrorEvent { status, .. }) => Err(NotPrefilled::Failed {
+            status: status.unwrap_or(500),
+        }),
         // It gave up on the request, or stopped without a word.
         None => Err(NotPrefilled::Failed { status: 200 }),
     }
@@ -131,7 +137,8 @@ pub(super) async fn read_body(
         match answer.body {
             ResponseBody::None | ResponseBody::Length(_) => {
                 let length = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
-                let taken = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
+                let taken =
+                    usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
                 see(buffer.get(..taken).unwrap_or_default());
                 if length >= left {
                     return Ok(length == left);

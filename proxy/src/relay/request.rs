@@ -62,22 +62,30 @@ pub(super) async fn serve(client: &mut Client, context: &Rc<Context>) -> Next {
     };
     let (route, complete) = (target.route(), incoming.complete);
     let outcome = match target {
-        Target::Local(route) => {
-            local::answer(client, context, &reply, route).await.map_err(Ended::from)
-        }
+        Target::Local(route) => local::answer(client, context, &reply, route)
+            .await
+            .map_err(Ended::from),
         Target::Node(route) => any_node::answer(client, context, &mut reply, incoming, route).await,
         Target::Generate(_) => generate(client, context, &mut reply, incoming).await,
     };
     match outcome {
         Ok(status) => {
             context.counters.answered(route, status);
-            context.counters.request(clock::now().saturating_duration_since(complete));
-            if reply.keep_alive { Next::Request } else { Next::Linger }
+            context
+                .counters
+                .request(clock::now().saturating_duration_since(complete));
+            if reply.keep_alive {
+                Next::Request
+            } else {
+                Next::Linger
+            }
         }
         Err(Ended::Refused(error)) => refuse(client, context, &mut reply, route, &error).await,
         Err(Ended::Cut) => Next::Close,
         Err(Ended::ClientLeft) => {
-            context.counters.failed(Stage::Stream, Side::Client, Cause::Aborted);
+            context
+                .counters
+                .failed(Stage::Stream, Side::Client, Cause::Aborted);
             Next::Close
         }
     }
@@ -111,9 +119,20 @@ async fn read(client: &mut Client, context: &Context) -> Result<Incoming, NoRequ
     let (head, head_bytes) = incoming::read_head(client, context).await?;
     let incoming = incoming::read_body(client, context, head, head_bytes).await?;
     let via = context.settings().via.as_bytes();
-    let is_ours = |hops: &[u8]| hops.split(|byte| *byte == b',').any(|hop| hop.trim_ascii() == via);
-    let came_back = incoming.head.fields.get_all(incoming.head_bytes(), "via").any(is_ours);
-    if came_back { Err(Error::Loop.into()) } else { Ok(incoming) }
+    let is_ours = |hops: &[u8]| {
+        hops.split(|byte| *byte == b',')
+            .any(|hop| hop.trim_ascii() == via)
+    };
+    let came_back = incoming
+        .head
+        .fields
+        .get_all(incoming.head_bytes(), "via")
+        .any(is_ours);
+    if came_back {
+        Err(Error::Loop.into())
+    } else {
+        Ok(incoming)
+    }
 }
 
 /// Refuses a request and decides what becomes of its connection.
@@ -126,7 +145,9 @@ async fn refuse(
 ) -> Next {
     let rescue = error.rescue();
     reply.keep_alive &= !rescue.closes;
-    context.counters.failed(rescue.stage, rescue.side, rescue.cause);
+    context
+        .counters
+        .failed(rescue.stage, rescue.side, rescue.cause);
     context.counters.answered(route, rescue.status);
     tracing::debug!(route = route.label(), status = rescue.status, %error, "refused");
     match respond::error(client, reply, error, &rescue).await {
@@ -155,7 +176,11 @@ async fn generate(
     let watch = &mut Watch::new(&client.stream, job.incoming.complete);
     for attempts_left in (0..limits::ATTEMPTS_MAX).rev() {
         let pair = balance::choose(&fleet, turn, &tried).map_err(Error::NoNode)?;
-        let down = Downstream { client, reply, watch };
+        let down = Downstream {
+            client,
+            reply,
+            watch,
+        };
         match Attempt::new(context, &pair).run(job, down).await {
             Outcome::Over(result) => return result,
             Outcome::Failed { error, again, node } => {
@@ -175,7 +200,11 @@ async fn generate(
 /// A body that vLLM would refuse for its type is refused before it costs a prefill.
 fn check_media_type(incoming: &Incoming) -> Result<(), Error> {
     let kind = incoming.field("content-type").unwrap_or_default();
-    let essence = kind.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+    let essence = kind
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default()
+        .trim_ascii();
     if !essence.eq_ignore_ascii_case(b"application/json") {
         return Err(Error::ContentType);
     }

@@ -23,19 +23,27 @@ pub(super) struct Local<'a> {
 impl<'a> Local<'a> {
     /// A 200 of the given type.
     pub(super) const fn ok(content_type: &'a str, body: &'a [u8]) -> Self {
-        Self { status: 200, content_type, body, retry_after_s: None, allow: None }
+        Self {
+            status: 200,
+            content_type,
+            body,
+            retry_after_s: None,
+            allow: None,
+        }
     }
 }
 
 /// Answers with `local`, in the manner of `reply`.
 pub(super) async fn local(client: &Client, reply: &Reply, local: Local<'_>) -> Result<(), Gone> {
     let mut head = Vec::with_capacity(256);
-    let mut writer =
-        HeadWriter::status(&mut head, local.status, reason(local.status).as_bytes())
-            .field("date", httpdate::fmt_http_date(clock::wall()))
-            .field("server", "pd-proxy")
-            .field("content-type", local.content_type)
-            .field_u64("content-length", u64::try_from(local.body.len()).unwrap_or(0));
+    let mut writer = HeadWriter::status(&mut head, local.status, reason(local.status).as_bytes())
+        .field("date", httpdate::fmt_http_date(clock::wall()))
+        .field("server", "pd-proxy")
+        .field("content-type", local.content_type)
+        .field_u64(
+            "content-length",
+            u64::try_from(local.body.len()).unwrap_or(0),
+        );
     if let Some(allow) = local.allow {
         writer = writer.field("allow", allow);
     }
@@ -44,7 +52,9 @@ pub(super) async fn local(client: &Client, reply: &Reply, local: Local<'_>) -> R
     }
     reply.write_fields(writer).finish();
     let body = if reply.is_head { &[][..] } else { local.body };
-    client.write_all(&mut [IoSlice::new(&head), IoSlice::new(body)]).await
+    client
+        .write_all(&mut [IoSlice::new(&head), IoSlice::new(body)])
+        .await
 }
 
 /// Refuses a request, in the shape OpenAI's clients expect.

@@ -59,9 +59,16 @@ pub(super) async fn relay(
     drop(answer.bytes);
 
     let relayed = if reply.is_head || body.is_over() {
-        send(client, &mut [IoSlice::new(&head)]).await.map(|()| tail.is_empty())
+        send(client, &mut [IoSlice::new(&head)])
+            .await
+            .map(|()| tail.is_empty())
     } else {
-        let relay = Relay { client, context, stream: &upstream.stream, since: watch.since() };
+        let relay = Relay {
+            client,
+            context,
+            stream: &upstream.stream,
+            since: watch.since(),
+        };
         relay.run(&mut body, &mut head, tail, watch).await
     };
     match relayed {
@@ -142,7 +149,10 @@ impl Relay<'_> {
             if let Some(is_clean) = ended {
                 return Ok(is_clean);
             }
-            if !self.wait(watch, self.context.settings().stream_idle).await? {
+            if !self
+                .wait(watch, self.context.settings().stream_idle)
+                .await?
+            {
                 return Err(Fault::Timeout.into());
             }
         }
@@ -152,8 +162,13 @@ impl Relay<'_> {
     async fn wait(&self, watch: &mut Watch, limit: Duration) -> Result<bool, Broken> {
         let deadline: &Deadline = &self.client.deadline;
         deadline.set(limit);
-        match watch.or_gone(deadline.within(self.stream.readable())).await? {
-            Ok(ready) => ready.map(|()| true).map_err(|error| Fault::Cut(error).into()),
+        match watch
+            .or_gone(deadline.within(self.stream.readable()))
+            .await?
+        {
+            Ok(ready) => ready
+                .map(|()| true)
+                .map_err(|error| Fault::Cut(error).into()),
             Err(_) => Ok(false),
         }
     }
@@ -163,13 +178,19 @@ impl Relay<'_> {
     fn turn(&self, body: &mut Body, head: &mut Vec<u8>) -> Result<Step, Broken> {
         let mut buffer = self.context.relay_buffer.borrow_mut();
         match self.stream.try_read(&mut buffer).map_err(Fault::Cut)? {
-            None => Ok(Step { unsent: Vec::new(), ended: None }),
+            None => Ok(Step {
+                unsent: Vec::new(),
+                ended: None,
+            }),
             Some(0) => {
                 let end = body.end_of_stream()?;
                 let unsent = self.write(&[IoSlice::new(head), IoSlice::new(end)])?;
                 head.clear();
                 // The node's connection has ended with the body.
-                Ok(Step { unsent, ended: Some(false) })
+                Ok(Step {
+                    unsent,
+                    ended: Some(false),
+                })
             }
             Some(bytes) => self.pass(body, head, buffer.get(..bytes).unwrap_or_default()),
         }
@@ -198,20 +219,31 @@ impl Relay<'_> {
                 unsent = self.write(slices)?;
             } else {
                 // The client is behind already; what came with it waits with it.
-                slices.iter().for_each(|slice| unsent.extend_from_slice(slice));
+                slices
+                    .iter()
+                    .for_each(|slice| unsent.extend_from_slice(slice));
             }
             if !head.is_empty() {
                 *head = Vec::new();
                 counters.first_token(clock::now().saturating_duration_since(self.since));
             }
-            counters.add(Counter::BytesOut, u64::try_from(pieces.byte_count()).unwrap_or(0));
+            counters.add(
+                Counter::BytesOut,
+                u64::try_from(pieces.byte_count()).unwrap_or(0),
+            );
             rest = rest.get(passed.consumed..).unwrap_or_default();
             if passed.done {
                 // Bytes behind the end belong to no answer: the connection is not used again.
-                return Ok(Step { unsent, ended: Some(rest.is_empty()) });
+                return Ok(Step {
+                    unsent,
+                    ended: Some(rest.is_empty()),
+                });
             }
             if rest.is_empty() {
-                return Ok(Step { unsent, ended: None });
+                return Ok(Step {
+                    unsent,
+                    ended: None,
+                });
             }
         }
     }
@@ -222,7 +254,12 @@ impl Relay<'_> {
         if total == 0 {
             return Ok(Vec::new());
         }
-        let written = self.client.stream.try_write(slices).or(Err(Gone))?.unwrap_or(0);
+        let written = self
+            .client
+            .stream
+            .try_write(slices)
+            .or(Err(Gone))?
+            .unwrap_or(0);
         if written == total {
             return Ok(Vec::new());
         }
@@ -264,7 +301,11 @@ fn write_head(answer: &Answer, reply: &Reply, framing: Framing) -> Vec<u8> {
     let mut head = Vec::with_capacity(answer.head_bytes + 128);
     let status = answer.head.status;
     let given = answer.head.reason.get(bytes);
-    let given = if given.is_empty() { reason(status).as_bytes() } else { given };
+    let given = if given.is_empty() {
+        reason(status).as_bytes()
+    } else {
+        given
+    };
     // A node echoes the id that names both nodes, when told to by --enable-request-id-headers.
     let kept = end_to_end(&answer.head.fields, bytes)
         .filter(|(name, _)| !name.eq_ignore_ascii_case(b"x-request-id"));
@@ -277,4 +318,3 @@ fn write_head(answer: &Answer, reply: &Reply, framing: Framing) -> Vec<u8> {
     reply.write_fields(writer).finish();
     head
 }
-

@@ -28,15 +28,21 @@ pub(super) struct Watch {
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("is_gone", &self.is_gone).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("is_gone", &self.is_gone)
+            .finish_non_exhaustive()
     }
 }
 
 impl Watch {
     /// Watches the client at the other end of `stream`, whose request was complete at `since`.
     pub(super) fn new(stream: &Rc<Stream>, since: Instant) -> Self {
-        let mut watch =
-            Self { stream: Rc::clone(stream), readable: None, since, is_gone: false };
+        let mut watch = Self {
+            stream: Rc::clone(stream),
+            readable: None,
+            since,
+            is_gone: false,
+        };
         watch.arm();
         watch
     }
@@ -92,8 +98,12 @@ impl Watch {
     /// Ready once the client has left.
     pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         while !self.is_gone {
-            let Some(readable) = &mut self.readable else { return Poll::Pending };
-            let Poll::Ready(woken) = readable.as_mut().poll(cx) else { return Poll::Pending };
+            let Some(readable) = &mut self.readable else {
+                return Poll::Pending;
+            };
+            let Poll::Ready(woken) = readable.as_mut().poll(cx) else {
+                return Poll::Pending;
+            };
             self.readable = None;
             match woken.and_then(|()| self.stream.peek()) {
                 Ok(None) => self.arm(),

@@ -80,7 +80,10 @@ pub fn spawn(starts: Vec<Start>) -> Result<(Shards, Vec<Ready>), StartError> {
         let thread = std::thread::Builder::new().name(format!("shard-{index}"));
         threads.push(thread.spawn(move || {
             // Sent also when the thread unwinds: a shard that dies must not go unnoticed.
-            let _ended = Ended { index, sender: ended };
+            let _ended = Ended {
+                index,
+                sender: ended,
+            };
             body(index, start, &ready);
         })?);
     }
@@ -107,13 +110,22 @@ impl Drop for Ended {
 }
 
 fn body(index: usize, start: Start, ready: &Sender<Result<Ready, StartError>>) {
-    let Start { shared, listeners, driver, core } = start;
+    let Start {
+        shared,
+        listeners,
+        driver,
+        core,
+    } = start;
     if let Some(core) = core {
         // A container may forbid it; the shard then runs where the scheduler puts it.
         core_affinity::set_for_current(core);
     }
     let ran = run(driver, async |driver, refused| {
-        let counters = shared.counters.get(index).map(Arc::clone).unwrap_or_default();
+        let counters = shared
+            .counters
+            .get(index)
+            .map(Arc::clone)
+            .unwrap_or_default();
         let context = Rc::new(Context::new(index, shared, counters));
         for listener in listeners {
             match listener.readiness() {
@@ -124,7 +136,9 @@ fn body(index: usize, start: Start, ready: &Sender<Result<Ready, StartError>>) {
                 Err(error) => return ready.send(Err(error.into())).unwrap_or_default(),
             }
         }
-        ready.send(Ok(Ready { driver, refused })).unwrap_or_default();
+        ready
+            .send(Ok(Ready { driver, refused }))
+            .unwrap_or_default();
         turn(&context).await;
     });
     if let Err(error) = ran {
@@ -147,7 +161,11 @@ async fn turn(context: &Rc<Context>) {
         context.pool.sweep(&context.fleet(), now);
         if context.is_draining() {
             if !was_draining {
-                tracing::debug!(shard = context.shard, open = context.open_count(), "draining");
+                tracing::debug!(
+                    shard = context.shard,
+                    open = context.open_count(),
+                    "draining"
+                );
                 was_draining = true;
             }
             context.timers.end_idle();

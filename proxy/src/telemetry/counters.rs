@@ -133,8 +133,8 @@ labels! {
 
 /// The status codes counted one by one; any other counts as 0.
 pub(super) const STATUSES: [u16; 24] = [
-    0, 200, 204, 304, 400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 422, 429, 431, 500, 501, 502,
-    503, 504, 505, 508,
+    0, 200, 204, 304, 400, 401, 403, 404, 405, 408, 413, 414, 415, 417, 422, 429, 431, 500, 501,
+    502, 503, 504, 505, 508,
 ];
 
 /// What one shard has counted. Only that shard writes it; anybody may read it.
@@ -180,7 +180,10 @@ impl Counters {
 
     /// Counts one answer to a client.
     pub fn answered(&self, route: Route, status: u16) {
-        let status = STATUSES.iter().position(|known| *known == status).unwrap_or(0);
+        let status = STATUSES
+            .iter()
+            .position(|known| *known == status)
+            .unwrap_or(0);
         if let Some(cell) = self.requests.get(route as usize * STATUSES.len() + status) {
             add(cell, 1);
         }
@@ -213,7 +216,9 @@ impl Counters {
 
     /// The value of `counter`.
     pub fn get(&self, counter: Counter) -> u64 {
-        self.counts.get(counter as usize).map_or(0, |cell| cell.load(Ordering::Relaxed))
+        self.counts
+            .get(counter as usize)
+            .map_or(0, |cell| cell.load(Ordering::Relaxed))
     }
 
     /// The answers to clients, by route and status.

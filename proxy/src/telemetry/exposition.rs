@@ -26,6 +26,8 @@ pub struct Gauges {
 #[derive(Debug, Default)]
 pub struct Exposition {
     text: String,
+    /// The family that was begun last.
+    family: String,
 }
 
 impl Exposition {
@@ -33,6 +35,7 @@ impl Exposition {
     pub fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.line(format_args!("# HELP pd_proxy_{name} {help}"));
         self.line(format_args!("# TYPE pd_proxy_{name} {kind}"));
+        name.clone_into(&mut self.family);
     }
 
     /// One sample. `labels` is `a="b",c="d"`, or empty.
@@ -41,6 +44,20 @@ impl Exposition {
             "" => self.line(format_args!("pd_proxy_{name} {value}")),
             _ => self.line(format_args!("pd_proxy_{name}{{{labels}}} {value}")),
         }
+    }
+
+    /// One sample of a room that names its series itself, labels included.
+    pub fn series(&mut self, series: &str, value: u64) {
+        let name = series.split('{').next().unwrap_or(series);
+        if name != self.family {
+            let kind = if name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            self.family(name, kind, "See the operator's manual.");
+        }
+        self.line(format_args!("pd_proxy_{series} {value}"));
     }
 
     /// The text.
@@ -53,7 +70,12 @@ impl Exposition {
         writeln!(self.text, "{line}").unwrap_or_default();
     }
 
-    fn histogram<'a>(&mut self, name: &str, labels: &str, parts: impl Iterator<Item = &'a Histogram>) {
+    fn histogram<'a>(
+        &mut self,
+        name: &str,
+        labels: &str,
+        parts: impl Iterator<Item = &'a Histogram>,
+    ) {
         let (mut buckets, mut sum_us) = ([0; BOUNDS_MS.len() + 1], 0);
         parts.for_each(|part| part.add_to(&mut buckets, &mut sum_us));
         let comma = if labels.is_empty() { "" } else { "," };
@@ -66,10 +88,21 @@ impl Exposition {
             ));
         }
         count += buckets.last().copied().unwrap_or(0);
-        self.line(format_args!("pd_proxy_{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"));
-        let (open, close) = if labels.is_empty() { ("", "") } else { ("{", "}") };
-        self.line(format_args!("pd_proxy_{name}_sum{open}{labels}{close} {}", Seconds(sum_us)));
-        self.line(format_args!("pd_proxy_{name}_count{open}{labels}{close} {count}"));
+        self.line(format_args!(
+            "pd_proxy_{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"
+        ));
+        let (open, close) = if labels.is_empty() {
+            ("", "")
+        } else {
+            ("{", "}")
+        };
+        self.line(format_args!(
+            "pd_proxy_{name}_sum{open}{labels}{close} {}",
+            Seconds(sum_us)
+        ));
+        self.line(format_args!(
+            "pd_proxy_{name}_count{open}{labels}{close} {count}"
+        ));
     }
 }
 
@@ -105,46 +138,96 @@ pub fn render(
 
 fn process(out: &mut Exposition, shards: &[Arc<Counters>], gauges: &Gauges) {
     out.family("build_info", "gauge", "The running version.");
-    out.sample("build_info", concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""), 1);
+    out.sample(
+        "build_info",
+        concat!("version=\"", env!("CARGO_PKG_VERSION"), "\""),
+        1,
+    );
     out.family("io_driver_info", "gauge", "The driver the shards run on.");
-    out.sample("io_driver_info", &format!("driver=\"{}\"", gauges.driver), 1);
+    out.sample(
+        "io_driver_info",
+        &format!("driver=\"{}\"", gauges.driver),
+        1,
+    );
     out.family("shards", "gauge", "Shards, one thread each.");
     out.sample("shards", "", u64::try_from(shards.len()).unwrap_or(0));
-    out.family("uptime_seconds", "gauge", "Time since the sockets were bound.");
-    out.sample("uptime_seconds", "", (gauges.now - gauges.started).as_secs());
-    out.family("draining", "gauge", "1 while the process ends its last streams.");
+    out.family(
+        "uptime_seconds",
+        "gauge",
+        "Time since the sockets were bound.",
+    );
+    out.sample(
+        "uptime_seconds",
+        "",
+        (gauges.now - gauges.started).as_secs(),
+    );
+    out.family(
+        "draining",
+        "gauge",
+        "1 while the process ends its last streams.",
+    );
     out.sample("draining", "", u64::from(gauges.draining));
     let sum = |counter| shards.iter().map(|shard| shard.get(counter)).sum::<u64>();
     out.family("connections", "gauge", "Open client connections.");
-    out.sample("connections", "", sum(Counter::Accepted).saturating_sub(sum(Counter::Closed)));
+    out.sample(
+        "connections",
+        "",
+        sum(Counter::Accepted).saturating_sub(sum(Counter::Closed)),
+    );
     for counter in Counter::ALL {
         out.family(counter.label(), "counter", "See the operator's manual.");
         out.sample(counter.label(), "", sum(*counter));
     }
-    out.family("shard_connections_total", "counter", "Client connections accepted, by shard.");
+    out.family(
+        "shard_connections_total",
+        "counter",
+        "Client connections accepted, by shard.",
+    );
     for (index, shard) in shards.iter().enumerate() {
         let labels = format!("shard=\"{index}\"");
-        out.sample("shard_connections_total", &labels, shard.get(Counter::Accepted));
+        out.sample(
+            "shard_connections_total",
+            &labels,
+            shard.get(Counter::Accepted),
+        );
     }
 }
 
 fn requests(out: &mut Exposition, shards: &[Arc<Counters>]) {
-    out.family("requests_total", "counter", "Answers to clients, by route and status.");
+    out.family(
+        "requests_total",
+        "counter",
+        "Answers to clients, by route and status.",
+    );
     for route in Route::ALL {
         for (index, status) in STATUSES.iter().enumerate() {
-            let count = shards.iter().map(|shard| shard.requests(*route, index)).sum();
+            let count = shards
+                .iter()
+                .map(|shard| shard.requests(*route, index))
+                .sum();
             if count > 0 {
-                let status = if *status == 0 { "other".to_owned() } else { status.to_string() };
+                let status = if *status == 0 {
+                    "other".to_owned()
+                } else {
+                    status.to_string()
+                };
                 let labels = format!("route=\"{}\",status=\"{status}\"", route.label());
                 out.sample("requests_total", &labels, count);
             }
         }
     }
-    out.family("request_errors_total", "counter", "Failures by stage, whose they are, and why.");
+    out.family(
+        "request_errors_total",
+        "counter",
+        "Failures by stage, whose they are, and why.",
+    );
     for stage in Stage::ALL {
         for side in Side::ALL {
             for cause in Cause::ALL {
-                let count = shards.iter().map(|shard| shard.errors(*stage, *side, *cause)).sum();
+                let count = shards
+                    .iter()
+                    .map(|shard| shard.errors(*stage, *side, *cause))
+                    .sum();
                 if count > 0 {
                     let (stage, side, cause) = (stage.label(), side.label(), cause.label());
                     let labels = format!("stage=\"{stage}\",side=\"{side}\",cause=\"{cause}\"");
@@ -157,27 +240,45 @@ fn requests(out: &mut Exposition, shards: &[Arc<Counters>]) {
 
 fn durations(out: &mut Exposition, shards: &[Arc<Counters>]) {
     let name = "time_to_first_token_seconds";
-    out.family(name, "histogram", "From a request's last byte to its answer's first body byte.");
+    out.family(
+        name,
+        "histogram",
+        "From a request's last byte to its answer's first body byte.",
+    );
     out.histogram(name, "", shards.iter().map(|shard| &shard.first_token));
     let name = "request_duration_seconds";
-    out.family(name, "histogram", "From a request's last byte to its answer's last.");
+    out.family(
+        name,
+        "histogram",
+        "From a request's last byte to its answer's last.",
+    );
     out.histogram(name, "", shards.iter().map(|shard| &shard.request));
     let name = "stage_duration_seconds";
     out.family(name, "histogram", "How long each stage of a request took.");
     for stage in Stage::ALL {
-        let parts = shards.iter().filter_map(|shard| shard.stages.get(*stage as usize));
+        let parts = shards
+            .iter()
+            .filter_map(|shard| shard.stages.get(*stage as usize));
         out.histogram(name, &format!("stage=\"{}\"", stage.label()), parts);
     }
 }
 
 fn nodes(out: &mut Exposition, fleet: &Snapshot) {
-    out.family("fleet_epoch", "gauge", "Number of the published view of the fleet.");
+    out.family(
+        "fleet_epoch",
+        "gauge",
+        "Number of the published view of the fleet.",
+    );
     out.sample("fleet_epoch", "", fleet.epoch);
     out.family("nodes", "gauge", "Known nodes, by role and state.");
     for role in Role::ALL {
         for state in State::ALL {
             let labels = format!("role=\"{}\",state=\"{}\"", role.name(), state.name());
-            out.sample("nodes", &labels, u64::try_from(fleet.count(role, state)).unwrap_or(0));
+            out.sample(
+                "nodes",
+                &labels,
+                u64::try_from(fleet.count(role, state)).unwrap_or(0),
+            );
         }
     }
     out.family("in_flight", "gauge", "Requests at a node now.");
@@ -209,10 +310,19 @@ mod tests {
         let mut out = Exposition::default();
         out.histogram("x_seconds", "", std::iter::once(&histogram));
         let text = out.into_text();
-        assert!(text.contains("x_seconds_bucket{le=\"0.001\"} 2\n"), "{text}");
-        assert!(text.contains("x_seconds_bucket{le=\"0.005\"} 3\n"), "{text}");
+        assert!(
+            text.contains("x_seconds_bucket{le=\"0.001\"} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("x_seconds_bucket{le=\"0.005\"} 3\n"),
+            "{text}"
+        );
         assert!(text.contains("x_seconds_bucket{le=\"0.01\"} 4\n"), "{text}");
-        assert!(text.contains("x_seconds_bucket{le=\"2560.0\"} 4\n"), "{text}");
+        assert!(
+            text.contains("x_seconds_bucket{le=\"2560.0\"} 4\n"),
+            "{text}"
+        );
         assert!(text.contains("x_seconds_bucket{le=\"+Inf\"} 5\n"), "{text}");
         assert!(text.contains("x_seconds_sum 3000.013\n"), "{text}");
         assert!(text.contains("x_seconds_count 5\n"), "{text}");
@@ -226,7 +336,12 @@ mod tests {
         shards[1].answered(Route::Completions, 799);
         shards[1].failed(Stage::Prefill, Side::Prefill, Cause::Connect);
         let now = crate::io::clock::now();
-        let gauges = Gauges { driver: "epoll", draining: false, started: now, now };
+        let gauges = Gauges {
+            driver: "epoll",
+            draining: false,
+            started: now,
+            now,
+        };
         let text = render(&shards, &Snapshot::default(), &gauges, |_| ());
         for line in [
             "pd_proxy_requests_total{route=\"completions\",status=\"200\"} 2\n",

@@ -6,8 +6,8 @@ use std::time::Duration;
 /// Upper bounds in milliseconds of vLLM's time-to-first-token buckets (0.11 to 0.33), so that both can
 /// be drawn on one panel; one bucket more for whatever is longer.
 pub(super) const BOUNDS_MS: [u64; 22] = [
-    1, 5, 10, 20, 40, 60, 80, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000, 20_000, 40_000,
-    80_000, 160_000, 640_000, 2_560_000,
+    1, 5, 10, 20, 40, 60, 80, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000, 20_000,
+    40_000, 80_000, 160_000, 640_000, 2_560_000,
 ];
 
 /// Durations counted by one shard.
@@ -39,5 +39,8 @@ impl Histogram {
 
 /// Adds to a cell that only this thread writes: no locked instruction is needed.
 pub(super) fn add(cell: &AtomicU64, amount: u64) {
-    cell.store(cell.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+    cell.store(
+        cell.load(Ordering::Relaxed).wrapping_add(amount),
+        Ordering::Relaxed,
+    );
 }

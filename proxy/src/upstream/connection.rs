@@ -69,14 +69,14 @@ impl Connection {
     /// # Cancel safety
     ///
     /// It may be dropped at any point; bytes it took are in `buffer`.
-    pub async fn read_more(
-        &self,
-        buffer: &mut Vec<u8>,
-        deadline: &Deadline,
-    ) -> Result<(), Fault> {
+    pub async fn read_more(&self, buffer: &mut Vec<u8>, deadline: &Deadline) -> Result<(), Fault> {
         buffer.reserve(limits::READ_CHUNK_BYTES);
         loop {
-            deadline.within(self.stream.readable()).await.or(Err(Fault::Timeout))?.map_err(Fault::Cut)?;
+            deadline
+                .within(self.stream.readable())
+                .await
+                .or(Err(Fault::Timeout))?
+                .map_err(Fault::Cut)?;
             match self.stream.try_read_to(buffer).map_err(Fault::Cut)? {
                 Some(0) => return Err(Fault::end_of_stream()),
                 Some(_) => return Ok(()),

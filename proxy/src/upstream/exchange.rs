@@ -124,7 +124,14 @@ async fn attempt(
             return Err((Fault::Interim, head_bytes));
         }
         let body = head.body(false);
-        return Ok(Answer { connection, head, body, bytes, head_bytes, is_sent });
+        return Ok(Answer {
+            connection,
+            head,
+            body,
+            bytes,
+            head_bytes,
+            is_sent,
+        });
     }
     Err((Fault::Interim, bytes.len()))
 }

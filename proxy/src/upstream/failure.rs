@@ -45,12 +45,18 @@ pub struct Failure {
 impl Fault {
     /// The failure of a request that may have reached the node.
     pub(crate) const fn after_sending(self) -> Failure {
-        Failure { fault: self, may_have_run: true }
+        Failure {
+            fault: self,
+            may_have_run: true,
+        }
     }
 
     /// The failure of a request that was never sent.
     pub(crate) const fn before_sending(self) -> Failure {
-        Failure { fault: self, may_have_run: false }
+        Failure {
+            fault: self,
+            may_have_run: false,
+        }
     }
 
     /// The end of the stream where bytes were due.

@@ -36,7 +36,12 @@ struct Idle {
 impl Pool {
     /// An empty pool.
     pub fn new(counters: Arc<Counters>, connect_timeout: Duration, idle_timeout: Duration) -> Self {
-        Self { idle: RefCell::default(), counters, connect_timeout, idle_timeout }
+        Self {
+            idle: RefCell::default(),
+            counters,
+            connect_timeout,
+            idle_timeout,
+        }
     }
 
     /// A connection to `node`: the one that went idle last, or a new one.
@@ -84,7 +89,11 @@ impl Pool {
             Err(_) => return Err(Fault::ConnectTimeout.before_sending()),
         };
         self.counters.count(Counter::Connects);
-        Ok(Connection { stream, node: Arc::clone(node), is_reused: false })
+        Ok(Connection {
+            stream,
+            node: Arc::clone(node),
+            is_reused: false,
+        })
     }
 
     /// Takes back a connection whose answer ended exactly at its boundary.
@@ -93,7 +102,10 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         let of_node = idle.entry(Arc::as_ptr(&connection.node)).or_default();
         if of_node.len() < limits::IDLE_PER_NODE_MAX {
-            of_node.push(Idle { connection, since: now });
+            of_node.push(Idle {
+                connection,
+                since: now,
+            });
         }
     }
 
@@ -101,8 +113,12 @@ impl Pool {
     /// `fleet` no longer has.
     pub fn sweep(&self, fleet: &Snapshot, now: Instant) {
         self.idle.borrow_mut().retain(|node, of_node| {
-            let is_known = fleet.nodes.iter().any(|(known, _)| Arc::as_ptr(known) == *node);
-            of_node.retain(|idle| is_known && self.is_fresh(idle, now) && idle.connection.is_quiet());
+            let is_known = fleet
+                .nodes
+                .iter()
+                .any(|(known, _)| Arc::as_ptr(known) == *node);
+            of_node
+                .retain(|idle| is_known && self.is_fresh(idle, now) && idle.connection.is_quiet());
             !of_node.is_empty()
         });
     }

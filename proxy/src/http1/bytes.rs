@@ -1,6 +1,7 @@
 //! Which bytes may stand where.
 
-/// Whether `byte` may stand in a token: a method, a field name, a `Connection` option (RFC 9110 §5.6.2).
+/// Whether `byte` may stand in a token, such as a method, a field name or a `Connection` option
+/// (RFC 9110 §5.6.2).
 pub(super) const fn is_token(byte: u8) -> bool {
     matches!(
         byte,
@@ -30,8 +31,8 @@ pub(super) const fn is_uri(byte: u8) -> bool {
     )
 }
 
-/// Whether `byte` may stand in a field's value: no control byte but HTAB (RFC 9110 §5.5). Bytes from
-/// 0x80 are opaque and allowed.
+/// Whether `byte` may stand in a field's value: no control byte but HTAB (RFC 9110 §5.5). Bytes
+/// from 0x80 are opaque and allowed.
 pub(super) const fn is_value(byte: u8) -> bool {
     matches!(byte, b'\t' | 0x20..=0x7E | 0x80..)
 }
@@ -112,7 +113,9 @@ mod tests {
         }
 
         #[test]
-        fn first_control_is_found_after_any_bytes(clean in proptest::collection::vec(0x80_u8.., 0..40)) {
+        fn first_control_is_found_after_any_bytes(
+            clean in proptest::collection::vec(0x80_u8.., 0..40),
+        ) {
             for control in (0..0x20).chain([0x7F]) {
                 let mut text = clean.clone();
                 text.push(control);

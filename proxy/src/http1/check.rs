@@ -9,8 +9,9 @@ use crate::limits::{HEAD_BYTES_MAX, HEAD_FIELDS_MAX};
 
 /// The shared property of request heads, for any bytes.
 ///
-/// The scan's answer does not depend on reads; what the parser takes is exactly what the scan found;
-/// what is passed on of it is read the same by the next reader, and has no body unless one is written.
+/// The scan's answer does not depend on reads; what the parser takes is exactly what the scan
+/// found; what is passed on of it is read the same by the next reader, and has no body unless one
+/// is written.
 ///
 /// # Panics
 ///
@@ -102,8 +103,8 @@ pub fn check_response_head(data: &[u8]) {
     ));
 }
 
-/// The scan's answer for `data` as a whole, which must be the one for `data` byte by byte and in two
-/// reads.
+/// The scan's answer for `data` as a whole, which must be the one for `data` byte by byte and in
+/// two reads.
 fn check_scan(scan: &HeadScan, data: &[u8]) -> Result<Option<usize>, HeadError> {
     let whole = scan.clone().find(data);
     let mut bytewise = scan.clone();
@@ -148,8 +149,9 @@ enum End {
 
 /// The shared property of chunked bodies, for any bytes.
 ///
-/// Data and end do not depend on reads. What a relay passes on is, up to any moment, a valid chunked
-/// body that has not ended and has the same data; with the last chunk behind it, it has ended.
+/// Data and end do not depend on reads. What a relay passes on is, up to any moment, a valid
+/// chunked body that has not ended and has the same data; with the last chunk behind it, it has
+/// ended.
 ///
 /// # Panics
 ///

@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::chunked::{Chunked, ChunkedError, Step};
 use super::size_line::SizeLine;
 
-/// Ranges one call may find. A read of a token stream gives one; extensions give one more per chunk.
+/// Ranges one call may find. A read of a token stream gives one; extensions give one more per
+/// chunk.
 const RANGES_MAX: usize = 16;
 
 /// What goes on of a piece of a chunked body: a size line of our own, perhaps, then ranges of the
@@ -39,8 +40,8 @@ impl Pieces {
         self.size_line.as_bytes()
     }
 
-    /// What goes next, as places in the buffer given to [`ChunkedRelay::forward`]; none is empty, no
-    /// two touch.
+    /// What goes next, as places in the buffer given to [`ChunkedRelay::forward`]; none is empty,
+    /// no two touch.
     pub fn ranges(&self) -> &[Range<usize>] {
         self.ranges.get(..self.count).unwrap_or_default()
     }
@@ -110,8 +111,8 @@ impl Pieces {
 /// How far [`ChunkedRelay::forward`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RelayProgress {
-    /// Bytes of the buffer that are dealt with. Fewer than it has if the body ended or the pieces are
-    /// full.
+    /// Bytes of the buffer that are dealt with. Fewer than it has if the body ended or the pieces
+    /// are full.
     pub consumed: usize,
     /// Whether the body is whole.
     pub done: bool,
@@ -119,10 +120,10 @@ pub struct RelayProgress {
 
 /// Says which bytes of a chunked body go on.
 ///
-/// What goes on is a valid chunked body up to any moment, but never its end: extensions, the last chunk
-/// and trailers are dropped, and [`LAST_CHUNK`](super::LAST_CHUNK) is the caller's to write when
-/// `done`, and only then. A size line goes on when it is complete and not that of the last chunk; data
-/// goes on as it comes.
+/// What goes on is a valid chunked body up to any moment, but never its end: extensions, the last
+/// chunk and trailers are dropped, and [`LAST_CHUNK`](super::LAST_CHUNK) is the caller's to write
+/// when `done`, and only then. A size line goes on when it is complete and not that of the last
+/// chunk; data goes on as it comes.
 #[derive(Clone, Debug)]
 pub struct ChunkedRelay {
     chunked: Chunked,
@@ -149,8 +150,9 @@ impl ChunkedRelay {
     /// Takes `buf`, which goes on where the bytes consumed so far ended, and puts what goes on into
     /// `pieces`, whose earlier content is dropped.
     ///
-    /// If `consumed` is less than the buffer has and the body is not done, the pieces were full: write
-    /// them and call again with the rest. Each call consumes at least one byte of a buffer that has any.
+    /// If `consumed` is less than the buffer has and the body is not done, the pieces were full:
+    /// write them and call again with the rest. Each call consumes at least one byte of a buffer
+    /// that has any.
     ///
     /// # Errors
     ///

@@ -16,8 +16,8 @@ pub(super) struct Connection {
 impl Connection {
     /// Takes in one field value.
     ///
-    /// An option that is not a token can neither be understood nor name a field: the connection ends
-    /// after this exchange, which is right whatever was meant.
+    /// An option that is not a token can neither be understood nor name a field: the connection
+    /// ends after this exchange, which is right whatever was meant.
     pub(super) fn note(&mut self, value: &[u8]) -> Result<(), HeadError> {
         for option in list(value) {
             self.options += 1;

@@ -20,16 +20,16 @@ impl Known {
     ///
     /// # Errors
     ///
-    /// [`HeadError::FramingLookalike`]: gateways that turn names into variables see `Content_Length`
-    /// and `Content-Length` as one.
+    /// [`HeadError::FramingLookalike`]: gateways that turn names into variables see
+    /// `Content_Length` and `Content-Length` as one.
     pub(super) fn of(name: &[u8]) -> Result<Option<Self>, HeadError> {
-        // Most names are told apart by their length alone.
-        let (known, full) = match name.len() {
-            4 => (Self::Host, "host"),
-            6 => (Self::Expect, "expect"),
-            10 => (Self::Connection, "connection"),
-            14 => (Self::ContentLength, "content-length"),
-            17 => (Self::TransferEncoding, "transfer-encoding"),
+        // Length and first letter tell most names apart.
+        let (known, full) = match (name.len(), name.first().map(u8::to_ascii_lowercase)) {
+            (4, Some(b'h')) => (Self::Host, "host"),
+            (6, Some(b'e')) => (Self::Expect, "expect"),
+            (10, Some(b'c')) => (Self::Connection, "connection"),
+            (14, Some(b'c')) => (Self::ContentLength, "content-length"),
+            (17, Some(b't')) => (Self::TransferEncoding, "transfer-encoding"),
             _ => return Ok(None),
         };
         if name.eq_ignore_ascii_case(full.as_bytes()) {
@@ -105,8 +105,8 @@ impl Framing {
 
 /// Whether a tab stands around a field's value.
 ///
-/// RFC 9110 §5.5 allows it, but beside framing fields it is only ever seen where someone tries whether
-/// two readers differ.
+/// RFC 9110 §5.5 allows it, but beside framing fields it is only ever seen where someone tries
+/// whether two readers differ.
 fn has_odd_padding((name, value): (Span, Span), head: &[u8]) -> bool {
     let before = head.get(name.end()..value.start()).unwrap_or_default();
     let after = head.get(value.end()..).unwrap_or_default();

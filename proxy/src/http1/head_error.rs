@@ -6,8 +6,7 @@ use crate::limits::{
 
 /// Why a head is refused; the message is meant for whoever wrote the peer.
 ///
-/// A refused head leaves no doubt that where the next message begins is unknown: the connection is not
-/// used again.
+/// Where the next message begins is unknown after a refused head: the connection is not used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum HeadError {
     // What any head may get wrong.
@@ -62,7 +61,8 @@ pub enum HeadError {
     /// Both `Transfer-Encoding` and `Content-Length` are given.
     #[error("Transfer-Encoding and Content-Length exclude each other")]
     TransferEncodingWithContentLength,
-    /// A field is called `Content_Length` or `Transfer_Encoding`, which some readers take for framing.
+    /// A field is called `Content_Length` or `Transfer_Encoding`, which some readers take for
+    /// framing.
     #[error("a header field name looks like Content-Length or Transfer-Encoding, with `_` for `-`")]
     FramingLookalike,
 
@@ -120,8 +120,8 @@ pub enum HeadError {
 }
 
 impl HeadError {
-    /// The status that answers a request with this fault. A response's faults are answered with 502,
-    /// by the caller.
+    /// The status that answers a request with this fault. A response's faults are answered with
+    /// 502, by the caller.
     pub const fn status(&self) -> u16 {
         match self {
             Self::TargetTooLong => 414,

@@ -11,9 +11,9 @@ const STATUS_LINE_START: &[u8] = b"HTTP/1.";
 
 /// Resumable search for the end of a head.
 ///
-/// Every byte is looked at once over all calls (a CR at the end of the buffer twice), so a peer that
-/// sends byte by byte costs no more than another. What can never become a head is refused as soon as it
-/// is visible, and the answer does not depend on how the bytes were cut into reads.
+/// Every byte is looked at once over all calls (a CR at the end of the buffer twice), so a peer
+/// that sends byte by byte costs no more than another. What can never become a head is refused as
+/// soon as it is visible, and the answer does not depend on how the bytes were cut into reads.
 #[derive(Clone, Debug)]
 pub struct HeadScan {
     /// Bytes looked at.
@@ -76,8 +76,8 @@ impl HeadScan {
         }
     }
 
-    /// Looks at the bytes of `buf` behind those of the last call; `buf` begins where the head does and
-    /// holds all bytes of the calls before. Answers how many bytes the head has, its empty line
+    /// Looks at the bytes of `buf` behind those of the last call; `buf` begins where the head does
+    /// and holds all bytes of the calls before. Answers how many bytes the head has, its empty line
     /// included; `None` while the end is not there yet.
     ///
     /// # Errors
@@ -85,7 +85,8 @@ impl HeadScan {
     /// What makes these bytes no head, or one beyond a limit. A search that has refused goes on
     /// refusing.
     pub fn find(&mut self, buf: &[u8]) -> Result<Option<usize>, HeadError> {
-        // Bytes behind the limit are never looked at, so that a large read is judged like small ones.
+        // Bytes behind the limit are never looked at, so that a large read is judged like small
+        // ones.
         let visible = buf.get(..HEAD_BYTES_MAX).unwrap_or(buf);
         let outcome = loop {
             match self.look(visible) {

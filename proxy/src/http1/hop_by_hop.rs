@@ -21,8 +21,8 @@ pub fn end_to_end<'a>(
         .filter(move |(name, _)| !(is_hop_by_hop(name) || is_nominated(name)))
 }
 
-/// Whether a field called `name` is left out in any case. `close`, which is no field, counts too, as
-/// does the empty member of a list.
+/// Whether a field called `name` is left out in any case. `close`, which is no field, counts too,
+/// as does the empty member of a list.
 fn is_hop_by_hop(name: &[u8]) -> bool {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match name.len() {

@@ -15,9 +15,9 @@ pub(super) struct Authority<'a> {
 impl<'a> Authority<'a> {
     /// `uri-host [ ":" port ]` (RFC 9110 §7.2); `None` if `text` is not one.
     ///
-    /// Narrower than RFC 3986 §3.2.2 in what no host in use has: user information, percent-encoding,
-    /// sub-delimiters (a comma would be taken for a list), IPv6 zones and future IP versions. As there,
-    /// the port may be empty.
+    /// Narrower than RFC 3986 §3.2.2 in what no host in use has: user information,
+    /// percent-encoding, sub-delimiters (a comma would be taken for a list), IPv6 zones and future
+    /// IP versions. As there, the port may be empty.
     pub(super) fn parse(text: &'a [u8]) -> Option<Self> {
         let host_bytes = if text.first() == Some(&b'[') {
             text.iter().position(|byte| *byte == b']')? + 1

@@ -10,8 +10,8 @@ use super::head_error::HeadError;
 /// Checks that every line of the tokenized `start` ends with CRLF and that it begins with no empty
 /// line. `fields` are those of `head`, which ends with `start`.
 ///
-/// A line ends either before a field's name or before the empty line, and neither a value nor a start
-/// line can hold a CR: so two bytes before each name and four at the end tell it all.
+/// A line ends either before a field's name or before the empty line, and neither a value nor a
+/// start line can hold a CR: so two bytes before each name and four at the end tell it all.
 pub(super) fn check_lines(start: &[u8], head: &[u8], fields: &Fields) -> Result<(), HeadError> {
     if !start.first().copied().is_some_and(is_token) {
         return Err(HeadError::EmptyLines);
@@ -65,8 +65,8 @@ pub(super) fn of_response(start: &[u8], error: httparse::Error) -> HeadError {
     }
 }
 
-/// RFC 9112 §2.3: `HTTP/` DIGIT `.` DIGIT is a version, be it one we do not speak. So that who sends
-/// `HTTP/3` learns what is wrong, the minor number may be missing.
+/// RFC 9112 §2.3: `HTTP/` DIGIT `.` DIGIT is a version, be it one we do not speak. So that who
+/// sends `HTTP/3` learns what is wrong, the minor number may be missing.
 fn of_version(text: &[u8]) -> HeadError {
     match text {
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9']

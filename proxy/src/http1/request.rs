@@ -125,7 +125,8 @@ pub struct RequestHead {
 }
 
 impl RequestHead {
-    /// Reads `head`, which is exactly one head: what [`HeadScan::find`](super::HeadScan::find) measured.
+    /// Reads `head`, which is exactly one head: what [`HeadScan::find`](super::HeadScan::find)
+    /// measured.
     ///
     /// Nothing is taken on trust from that search; other bytes are refused, not misread.
     ///

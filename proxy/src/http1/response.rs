@@ -36,13 +36,15 @@ pub struct ResponseHead {
     pub version: Version,
     /// All fields.
     pub fields: Fields,
-    /// Whether the connection may be used again after the body. False if only its end ends the body.
+    /// Whether the connection may be used again after the body. False if only its end ends the
+    /// body.
     pub keep_alive: bool,
     framing: Framing,
 }
 
 impl ResponseHead {
-    /// Reads `head`, which is exactly one head: what [`HeadScan::find`](super::HeadScan::find) measured.
+    /// Reads `head`, which is exactly one head: what [`HeadScan::find`](super::HeadScan::find)
+    /// measured.
     ///
     /// Nothing is taken on trust from that search; other bytes are refused, not misread.
     ///
@@ -119,15 +121,15 @@ impl ResponseHead {
         }
     }
 
-    /// Whether another response to the same request follows (RFC 9110 §15.2). 101 is among them: who
-    /// never asks for an upgrade refuses it.
+    /// Whether another response to the same request follows (RFC 9110 §15.2). 101 is among them:
+    /// who never asks for an upgrade refuses it.
     pub const fn is_interim(&self) -> bool {
         self.status < 200
     }
 
-    /// Whether the status allows neither a body nor framing fields (RFC 9110 §8.6, RFC 9112 §6.1). A
-    /// `Content-Length` there is ignored, and unless it is 0 the connection is not used again: its
-    /// sender may think that a body follows.
+    /// Whether the status allows neither a body nor framing fields (RFC 9110 §8.6, RFC 9112 §6.1).
+    /// A `Content-Length` there is ignored, and unless it is 0 the connection is not used again:
+    /// its sender may think that a body follows.
     const fn has_no_framing(&self) -> bool {
         self.status < 200 || self.status == 204
     }

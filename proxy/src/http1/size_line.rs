@@ -25,8 +25,8 @@ impl SizeLine {
         start: 18,
     };
 
-    /// The line of a chunk with `size` bytes of data. A chunk of 0 bytes would end the body; there is
-    /// no line for it, and the answer is empty.
+    /// The line of a chunk with `size` bytes of data. A chunk of 0 bytes would end the body; there
+    /// is no line for it, and the answer is empty.
     pub fn new(size: u64) -> Self {
         let mut line = Self::EMPTY;
         if size == 0 {

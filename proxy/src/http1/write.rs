@@ -5,8 +5,8 @@ const DECIMAL_BYTES_MAX: usize = 20;
 
 /// Writes one head behind what a buffer holds already.
 ///
-/// What is written comes from heads that were parsed or from this program, and can hold neither CR, LF
-/// nor NUL; debug builds assert it.
+/// What is written comes from heads that were parsed or from this program, and can hold neither CR,
+/// LF nor NUL; debug builds assert it.
 #[derive(Debug)]
 #[must_use = "a head is complete only after `finish`"]
 pub struct HeadWriter<'a> {

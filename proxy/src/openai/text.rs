@@ -26,14 +26,14 @@ pub(super) fn plain_run(text: &[u8]) -> Run {
     let mut len = 0;
     let mut seen = 0_u8;
     while let Some(block) = text.get(len..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        let mut is_special = false;
-        let mut in_block = 0;
+        let mut specials = 0_u8;
+        let mut in_block = 0_u8;
         for &byte in block {
-            // Bit operations, not branches: this is what makes the loop a few vector instructions.
-            is_special |= (byte < b' ') | (byte == b'"') | (byte == b'\\');
+            // Bit operations on bytes, not branches: this makes the loop a few vector instructions.
+            specials |= u8::from((byte < b' ') | (byte == b'"') | (byte == b'\\'));
             in_block |= byte;
         }
-        if is_special {
+        if specials != 0 {
             break;
         }
         seen |= in_block;
@@ -101,6 +101,32 @@ pub(super) fn digit_run(text: &[u8]) -> usize {
     len
 }
 
+/// Measures, in whole blocks, how far `text`, which begins with a comma, is a list of plain integers:
+/// digits, with a comma or a comma and a space in between. The last integer may be cut.
+#[inline]
+pub(super) fn integer_run(text: &[u8]) -> usize {
+    // The first byte of each window is known already, the last one is only looked ahead at.
+    let mut len = 1;
+    while let Some(window) = text
+        .get(len - 1..)
+        .and_then(<[u8]>::first_chunk::<{ BLOCK + 2 }>)
+    {
+        let mut faults = 0_u8;
+        for [before, byte, after] in window.array_windows() {
+            let follows_digit = before.is_ascii_digit();
+            let is_comma = (*byte == b',') & follows_digit;
+            let is_space = (*byte == b' ') & (*before == b',');
+            let leads_digits = (*byte == b'0') & !follows_digit & after.is_ascii_digit();
+            faults |= u8::from(!(byte.is_ascii_digit() | is_comma | is_space) | leads_digits);
+        }
+        if faults != 0 {
+            break;
+        }
+        len += BLOCK;
+    }
+    len
+}
+
 /// A word with `byte` in every place.
 const fn every(byte: u8) -> u64 {
     u64::from_ne_bytes([byte; 8])
@@ -136,6 +162,29 @@ mod tests {
             .unwrap_or(text.len())
     }
 
+    fn naive_integer_run(text: &[u8]) -> usize {
+        let is_digit = |at: usize| text[at].is_ascii_digit();
+        let is_fault = |at: usize| match text[at] {
+            b'0' => !is_digit(at - 1) && is_digit(at + 1),
+            b'1'..=b'9' => false,
+            b',' => !is_digit(at - 1),
+            b' ' => text[at - 1] != b',',
+            _ => true,
+        };
+        let end = text.len() - 1;
+        let good = (1..end).find(|at| is_fault(*at)).unwrap_or(end) - 1;
+        1 + good / BLOCK * BLOCK
+    }
+
+    #[test]
+    fn token_ids_are_measured_in_whole_blocks() {
+        let text = format!(",{}", "128256, 7,0, 10,".repeat(20));
+
+        let run = integer_run(text.as_bytes());
+
+        assert!(run + BLOCK >= text.len() - 1, "{run} of {}", text.len());
+    }
+
     #[test]
     fn every_byte_ends_a_run_where_it_should() {
         for byte in 0..=u8::MAX {
@@ -165,6 +214,15 @@ mod tests {
             prop_assert_eq!(run.len, naive_plain_run(&text));
             prop_assert!(!run.is_ascii || text[..run.len].is_ascii());
             prop_assert_eq!(digit_run(&text), naive_digit_run(&text));
+        }
+
+        #[test]
+        fn integers_agree_with_the_naive_ones(
+            pieces in prop::collection::vec("[1-9][0-9]{0,5},|[0-9], |0|00|,|  |[0-9]{2}|-1|1e5,", 1..60),
+        ) {
+            let text = format!(",{}", pieces.concat());
+
+            prop_assert_eq!(integer_run(text.as_bytes()), naive_integer_run(text.as_bytes()));
         }
 
         #[test]

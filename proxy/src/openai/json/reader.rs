@@ -2,11 +2,13 @@
 
 use std::ops::Range;
 
+use memchr::memrchr;
+
 use super::Kind;
 use super::error::{JsonError, JsonErrorKind};
 use super::key::RawKey;
 use crate::limits;
-use crate::openai::text::{digit_run, plain_run};
+use crate::openai::text::{digit_run, integer_run, plain_run};
 
 /// Which brackets are open inside the outermost object: one bit each, set for an array.
 struct Open {
@@ -188,11 +190,26 @@ impl<'a> Reader<'a> {
                 }
             }
             self.at += 1;
-            self.skip_space();
-            if open.innermost_is_array() == Some(false) {
+            if open.innermost_is_array() == Some(true) {
+                self.skip_integers();
+                self.skip_space();
+            } else {
+                self.skip_space();
                 self.key()?;
             }
         }
+    }
+
+    /// Behind a comma in an array: skips elements that are plain integers, many at a time. A prompt of
+    /// token ids consists of them.
+    #[inline]
+    fn skip_integers(&mut self) {
+        let from_comma = self.text.get(self.at - 1..).unwrap_or_default();
+        let checked = from_comma
+            .get(..integer_run(from_comma))
+            .unwrap_or_default();
+        // The last number may go on behind what was checked, so it is left to the caller.
+        self.at += memrchr(b',', checked).unwrap_or(0);
     }
 
     /// Reads a string from quote to quote; tells whether an escape is in it.

@@ -140,8 +140,8 @@ impl Scan {
 /// Reads `body` once, in place, and notes the values that matter. What it accepts is valid JSON by
 /// RFC 8259, in UTF-8, with an object at the top.
 ///
-/// Costs, on one core of 2020s' server hardware: about 0.2 µs for an ordinary chat, 10 µs for one of
-/// 100 KB, a tenth of a millisecond per MB of image or token array.
+/// Costs, measured on a 2-core virtual machine: 0.6 µs for a chat of 1.5 KB, 13 µs for one of 100 KB, and
+/// per MB 50 µs of image, 150 µs of token ids, 400 µs of text with a line break every ten words.
 ///
 /// # Errors
 ///

@@ -323,6 +323,17 @@ proptest! {
     }
 
     #[test]
+    fn token_ids_are_read_as_another_reader_reads_them(
+        good in prop::collection::vec("[1-9][0-9]{0,5}, ?|0, ?", 0..60),
+        odd in "|0|00,|01,|,|  1,|1 ,|-1,|1.5,|1e5, |x|]|\"a\",|\\[\\],",
+        more in prop::collection::vec("[1-9][0-9]{0,5}, ?|0, ?", 0..60),
+        end in "7|0|",
+    ) {
+        let body = format!("{{\"prompt\":[{}{odd}{}{end}]}}", good.concat(), more.concat());
+        check_scan(body.as_bytes(), oracle::is_object);
+    }
+
+    #[test]
     fn any_bytes_are_refused_or_read(body in prop::collection::vec(any::<u8>(), 0..64)) {
         check_scan(&body, oracle::is_object);
     }

@@ -13,6 +13,8 @@ pub(super) fn text(shared: &Shared) -> String {
         now: clock::now(),
     };
     render(&shared.counters, &shared.fleet.load(), &gauges, |out| {
-        shared.registry.each(|series, value| out.series(series, value));
+        shared
+            .registry
+            .each(|series, value| out.series(series.strip_prefix("pd_").unwrap_or(series), value));
     })
 }

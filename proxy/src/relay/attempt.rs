@@ -46,7 +46,7 @@ pub(super) enum Outcome {
         /// What the client is told if none does.
         error: Error,
         /// The job, to be tried again.
-        again: Job,
+        again: Box<Job>,
         /// The node that failed.
         node: Arc<Node>,
     },
@@ -100,13 +100,14 @@ impl<'a> Attempt<'a> {
             &self.id,
         );
         // Once it was sent it is waited for, whether or not the client still waits.
-        let prefilled = down.watch.beside(leg).await;
+        // Boxed, as each leg is: a stream that runs for hours holds no room for what is over.
+        let prefilled = down.watch.beside(Box::pin(leg)).await;
         if down.watch.is_gone() {
             self.ledger.note(Event::ClientLeft);
         }
         let staged = self.took(Stage::Prefill, began);
         if let Err(error) = prefilled {
-            return self.not_prefilled(error, job, down).await;
+            return Box::pin(self.not_prefilled(error, job, down)).await;
         }
         if self.ledger.note(Event::PrefillSucceeded) == Action::Drain {
             self.drain(job);
@@ -116,7 +117,7 @@ impl<'a> Attempt<'a> {
         let proof = Prefilled::new(self.id.clone());
         let is_sent = Cell::new(false);
         let leg = decode::start(self.context, &self.decode, &job.incoming, proof, &is_sent);
-        let answer = down.watch.or_gone(leg).await;
+        let answer = down.watch.or_gone(Box::pin(leg)).await;
         if is_sent.get() {
             self.ledger.note(Event::SendDecode);
         }
@@ -217,7 +218,7 @@ impl<'a> Attempt<'a> {
                     .failed(Stage::Prefill, Side::Prefill, Cause::Failed);
                 Outcome::Failed {
                     error: Error::PrefillFailed { status },
-                    again: job,
+                    again: Box::new(job),
                     node,
                 }
             }
@@ -259,7 +260,7 @@ impl<'a> Attempt<'a> {
         let error = Error::Node { role, failure };
         Outcome::Failed {
             error,
-            again: job,
+            again: Box::new(job),
             node: Arc::clone(node),
         }
     }

@@ -276,15 +276,20 @@ async fn serve(shared: &Arc<Shared>, bound: &Bound) -> Option<State> {
     let node = Rc::new(Node {
         shared: Arc::clone(shared),
         engine: Rc::new(Engine::new(Arc::clone(shared), Rc::clone(&store))),
-        random: RefCell::new(fastrand::Rng::with_seed(!shared.options.seed)),
+        random: RefCell::new(fastrand::Rng::with_seed(shared.options.id_seed())),
         started: unix_seconds(),
     });
     let engine = Rc::clone(&node.engine);
     let ready_after = shared.options.ready_after;
     let serving = async move {
-        tokio::time::sleep(ready_after).await;
-        // The port was bound all along, but only now does it take connections.
-        if let Ok(listener) = http.listen(BACKLOG) {
+        let listener = match http {
+            Door::Open(listener) => Ok(listener),
+            Door::Later(socket) => {
+                tokio::time::sleep(ready_after).await;
+                socket.listen(BACKLOG)
+            }
+        };
+        if let Ok(listener) = listener {
             http::listen(listener, node).await;
         }
     };
@@ -304,7 +309,15 @@ async fn serve(shared: &Arc<Shared>, bound: &Bound) -> Option<State> {
     Some(State::Dead)
 }
 
-type Sockets = (TcpSocket, TcpListener, (SocketAddr, SocketAddr));
+/// The HTTP port: always bound, so that its number is known, but a node that is not ready does not
+/// listen on it yet and refuses connections.
+#[derive(Debug)]
+enum Door {
+    Open(TcpListener),
+    Later(TcpSocket),
+}
+
+type Sockets = (Door, TcpListener, (SocketAddr, SocketAddr));
 
 fn bind(options: &Options) -> io::Result<Sockets> {
     let socket = |port| {
@@ -321,5 +334,10 @@ fn bind(options: &Options) -> io::Result<Sockets> {
     let http = socket(options.port)?;
     let kv = socket(options.kv_port)?.listen(BACKLOG)?;
     let addresses = (http.local_addr()?, kv.local_addr()?);
+    let http = if options.ready_after.is_zero() {
+        Door::Open(http.listen(BACKLOG)?)
+    } else {
+        Door::Later(http)
+    };
     Ok((http, kv, addresses))
 }

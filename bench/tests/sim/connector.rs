@@ -1,7 +1,7 @@
 //! KV hand-over and the rules of the connector, broken one by one.
 
 use crate::client::{Client, End, Reply, get, metric, post, post_as};
-use pd_bench::sim::{Event, Options, Role, Rule, Sim, State};
+use pd_bench::sim::{Event, Ledger, Options, Role, Rule, Sim, State};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -323,8 +323,7 @@ fn abort_frees_the_kv() {
     client.chunk().unwrap();
     drop(client);
 
-    let freed =
-        |ledger: &pd_bench::sim::Ledger| ledger.kv_held.is_empty() && ledger.total().aborted == 1;
+    let freed = |ledger: &Ledger| ledger.kv_held.is_empty() && ledger.total().aborted == 1;
     assert!(pair.decode.wait_until(SOON, freed));
     let ledger = pair.decode.ledger();
     assert_eq!(ledger.kv_dropped, 1);
@@ -434,4 +433,58 @@ fn decode_counts_external_prefix_hits() {
     assert!(count("vllm:external_prefix_cache_hits_total") == 7.0);
     assert!(count("vllm:external_prefix_cache_queries_total") == 8.0);
     assert!(count("vllm:generation_tokens_total") == 4.0);
+}
+
+#[test]
+fn client_leaving_during_the_prefill_step_strands_the_kv() {
+    let mut pair = Pair::start();
+    pair.prefill = Sim::start(Options {
+        speed: 1.0,
+        ..Options::of(Role::Prefill)
+    })
+    .unwrap();
+    let id = pair.id(1);
+    let engine_id = format!("cmpl-{id}-0");
+    let body = json!({"prompt": "word ".repeat(2000), "max_tokens": 1});
+    let mut client = Client::to(pair.prefill.http_addr());
+    let header = format!("x-request-id: {id}\r\n");
+    client.send("POST", COMPLETIONS, &header, &body.to_string());
+    let scheduled = |ledger: &Ledger| ledger.history(&engine_id).contains(&Event::Scheduled);
+    assert!(pair.prefill.wait_until(SOON, scheduled));
+
+    drop(client);
+
+    assert!(
+        pair.decode
+            .wait_until(SOON, |ledger| ledger.leaks() == [engine_id.as_str()])
+    );
+    assert_eq!(pair.prefill.ledger().total().aborted, 1);
+}
+
+#[test]
+fn frozen_prefill_thaws_when_the_decode_appears() {
+    let pair = Pair::start();
+    let body = json!({"prompt": "hello", "max_tokens": 1});
+    let mut decode = Sim::start(Options::of(Role::Decode)).unwrap();
+    let id = pair
+        .id(1)
+        .replace(&pair.decode.zmq_address(), &decode.zmq_address());
+    let port = decode.kv_addr().port();
+    decode.kill();
+    let mut client = Client::to(pair.prefill.http_addr());
+    let header = format!("x-request-id: {id}\r\n");
+    client.send("POST", COMPLETIONS, &header, &body.to_string());
+    assert!(
+        pair.prefill
+            .wait_until(SOON, |ledger| ledger.state == State::Frozen)
+    );
+
+    let _decode = Sim::start(Options {
+        kv_port: port,
+        ..Options::of(Role::Decode)
+    })
+    .unwrap();
+
+    assert_eq!(client.reply().status, 200);
+    assert_eq!(pair.prefill.state(), State::Running);
 }

@@ -1,6 +1,8 @@
 //! Registration, received by a real libzmq ROUTER.
 
-use pd_bench::sim::{Options, Role, Sim};
+use crate::client::post;
+use pd_bench::sim::{Action, Fault, Options, Role, Sim, State};
+use serde_json::json;
 use std::time::Duration;
 
 fn router() -> (zmq::Socket, String) {
@@ -95,4 +97,33 @@ fn aggregated_node_never_registers() {
     router.set_rcvtimeo(200).unwrap();
 
     assert!(router.recv_multipart(0).is_err());
+}
+
+#[test]
+fn dead_node_falls_silent() {
+    let (router, address) = router();
+    let mut sim = quick(Options {
+        proxies: vec![address],
+        faults: vec![Fault::once(Action::Die)],
+        ..Options::of(Role::Prefill)
+    });
+    router.recv_multipart(0).unwrap();
+    let reply = post(&sim, "/v1/completions", &json!({"prompt": "a"}));
+    assert_eq!(reply.status, 500);
+
+    // Its thread has ended by itself; nobody stopped it.
+    assert!(
+        sim.wait_until(Duration::from_secs(10), |ledger| ledger.state
+            == State::Dead)
+    );
+    sim.wait();
+    router.set_rcvtimeo(200).unwrap();
+    while router.recv_multipart(0).is_ok() {}
+    assert!(router.recv_multipart(0).is_err());
+}
+
+#[test]
+fn address_that_no_socket_can_reach_is_an_error() {
+    let error = Sim::start(Options::prefill("no port")).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
 }

@@ -1,5 +1,6 @@
 //! One sequence: a choice of a prompt, planned when it begins, told token by token.
 
+use super::json::push_escaped;
 use super::text::{natural_length, piece, seed, token_id};
 use super::tokens::{detokenize, hash_tokens, tokenize};
 use std::borrow::Cow;
@@ -262,13 +263,6 @@ fn floor(text: &str, at: usize) -> usize {
         .rev()
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or(0)
-}
-
-/// Appends `text` as it stands inside a JSON string.
-pub(crate) fn push_escaped(text: &str, out: &mut Vec<u8>) {
-    let quoted = serde_json::Value::from(text).to_string();
-    let inner = quoted.get(1..quoted.len().saturating_sub(1));
-    out.extend_from_slice(inner.unwrap_or_default().as_bytes());
 }
 
 /// Wakes the one task that writes an answer.

@@ -2,13 +2,13 @@
 
 use super::error::{ApiError, ENGINE_DEAD};
 use super::generation::Generation;
+use super::json::{push_escaped, put, put_value};
 use super::logprobs;
 use super::request::{Endpoint, Request};
-use super::sequence::{Plan, Sequence, push_escaped};
+use super::sequence::{Plan, Sequence};
 use super::socket::{Control, Ending};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -396,14 +396,4 @@ fn put_token_id(out: &mut Vec<u8>, wanted: bool, id: u32) {
     } else {
         out.extend_from_slice(b",\"token_ids\":null");
     }
-}
-
-/// Formats into a buffer, which cannot fail.
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).ok();
-}
-
-/// Appends a value as JSON.
-fn put_value(out: &mut Vec<u8>, value: &impl serde::Serialize) {
-    serde_json::to_writer(out, value).ok();
 }

@@ -12,6 +12,10 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 pub const HEAD_FIELDS_MAX: usize = 100;
 /// Bytes of a request target. Above: 414.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a method. The registered ones have at most 17; RFC 9112 §3 lets a server refuse longer ones.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Options in the `Connection` fields of one head: each is compared with every field that is passed on.
+pub const CONNECTION_OPTIONS_MAX: usize = 32;
 
 /// Bytes of a request body, default of `--max-payload-size`. Above: 413. Images travel as base64 in
 /// the JSON, so tens of MiB are ordinary.
@@ -99,6 +103,24 @@ pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 pub const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Health probes under way at a time.
 pub const PROBES_MAX: usize = 64;
+/// The pause doubles with every failed probe, up to this: a node that starts for minutes is still
+/// noticed soon after it can serve.
+pub const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(4);
+/// Bytes of a probe's answer looked at; its status line must be among them.
+pub const PROBE_ANSWER_BYTES_MAX: usize = 512;
+/// Host names being resolved at a time.
+pub const RESOLVES_MAX: usize = 8;
+/// Longest turn of the registry thread: timers are felt at most this much late.
+pub const REGISTRY_TURN: Duration = Duration::from_millis(100);
+/// Frames read from one registration port in one turn, so that a flood on it starves neither the
+/// timers nor the other port.
+pub const REGISTRY_FRAMES_PER_TURN: usize = 512;
+/// Messages of one registration connection that wait in memory; further ones wait in its socket.
+pub const REGISTRATIONS_QUEUED_MAX: i32 = 128;
+/// Time a registration connection has for its ZMTP handshake.
+pub const ZMTP_HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lines the registry logs in one second; the rest is counted and told in one line.
+pub const REGISTRY_LINES_PER_SECOND: u32 = 64;
 
 const _: () = {
     assert!(TARGET_BYTES_MAX < HEAD_BYTES_MAX);
@@ -106,6 +128,7 @@ const _: () = {
     assert!(NODE_FRESH.as_millis() < NODE_EXPIRY.as_millis());
     // vLLM closes an idle connection after 5.0 s: ours must be gone a tick before.
     assert!(UPSTREAM_IDLE_TIMEOUT.as_millis() + TICK.as_millis() < 5_000);
+    assert!(PROBE_INTERVAL.as_millis() <= PROBE_INTERVAL_MAX.as_millis());
     assert!(HALF_CLOSE_WINDOW.as_millis() < DISCARD_TIMEOUT.as_millis());
     assert!(ATTEMPTS_MAX >= 1);
 };

@@ -1,7 +1,7 @@
 //! One vLLM server we may send to.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::limits;
@@ -70,7 +70,8 @@ pub enum InvalidAddress {
 
 /// `host:port` of a node's HTTP server, checked against a grammar and resolved.
 ///
-/// IPv6 hosts are held in brackets, whether or not the node sent them so.
+/// It is held in one spelling, so that equal addresses are equal: names in lower case, IPv6 hosts in
+/// their short form and in brackets, ports without leading zeros.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpAddress {
     text: Box<str>,
@@ -85,16 +86,23 @@ impl HttpAddress {
     /// What in it is not `host:port`.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
         let (host, port) = split(text)?;
-        let host = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-        let is_ipv6 = host.contains(':');
-        if is_ipv6 {
-            host.parse::<std::net::Ipv6Addr>().or(Err(InvalidAddress::Host))?;
-        } else if !is_host_name(host) {
+        let host = host
+            .strip_prefix('[')
+            .and_then(|h| h.strip_suffix(']'))
+            .unwrap_or(host);
+        let text = if host.contains(':') {
+            let host = host.parse::<Ipv6Addr>().or(Err(InvalidAddress::Host))?;
+            format!("[{host}]:{port}")
+        } else if is_host_name(host) {
+            format!("{}:{port}", host.to_ascii_lowercase())
+        } else {
             return Err(InvalidAddress::Host);
-        }
-        let text = if is_ipv6 { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        };
         let host_bytes = text.rfind(':').unwrap_or(text.len());
-        Ok(Self { text: text.into(), host_bytes })
+        Ok(Self {
+            text: text.into(),
+            host_bytes,
+        })
     }
 
     /// `host:port`, as it stands in a `Host` field.
@@ -109,7 +117,10 @@ impl HttpAddress {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.text.get(self.host_bytes + 1..).and_then(|port| port.parse().ok()).unwrap_or(0)
+        self.text
+            .get(self.host_bytes + 1..)
+            .and_then(|port| port.parse().ok())
+            .unwrap_or(0)
     }
 
     /// The socket address, when the host is an IP address and needs no resolving.
@@ -145,7 +156,9 @@ impl KvAddress {
         if let Some(rest) = text.strip_prefix("host:") {
             let mut parts = rest.split(',');
             let host = parts.next().unwrap_or_default();
-            let handshake = parts.next().and_then(|part| part.strip_prefix("handshake:"));
+            let handshake = parts
+                .next()
+                .and_then(|part| part.strip_prefix("handshake:"));
             let notify = parts.next().and_then(|part| part.strip_prefix("notify:"));
             if let (Some(handshake), Some(notify), None) = (handshake, notify, parts.next()) {
                 split(&format!("{host}:{notify}"))?;
@@ -178,16 +191,38 @@ fn split(text: &str) -> Result<(&str, u16), InvalidAddress> {
     let (host, port) = text.rsplit_once(':').ok_or(InvalidAddress::Port)?;
     // Digits only: Rust's parser would take a leading plus.
     let is_decimal = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-    let port = if is_decimal { port.parse().unwrap_or(0) } else { 0 };
+    let port = if is_decimal {
+        port.parse().unwrap_or(0)
+    } else {
+        0
+    };
     if port == 0 {
         return Err(InvalidAddress::Port);
     }
     Ok((host, port))
 }
 
+/// Whether `host` is an IPv4 address or a name. A name's last label is not a number (RFC 1123 §2.1):
+/// resolvers read `0x7f.1` and `2130706433` as addresses.
 fn is_host_name(host: &str) -> bool {
-    !host.is_empty()
-        && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'))
+    let is_plain = !host.is_empty()
+        && host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    let last = host
+        .strip_suffix('.')
+        .unwrap_or(host)
+        .rsplit('.')
+        .next()
+        .unwrap_or_default();
+    let is_number = last
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_digit())
+        && (last.bytes().all(|byte| byte.is_ascii_digit())
+            || last.starts_with("0x")
+            || last.starts_with("0X"));
+    is_plain && (!is_number || host.parse::<Ipv4Addr>().is_ok())
 }
 
 /// One counter on a cache line of its own, so that shards do not slow each other down.
@@ -217,14 +252,30 @@ pub struct Node {
 
 impl Node {
     /// A node as it was registered and resolved, for a process with `shards` shards.
-    pub fn new(role: Role, http: HttpAddress, socket: SocketAddr, kv: KvAddress, shards: usize) -> Self {
+    pub fn new(
+        role: Role,
+        http: HttpAddress,
+        socket: SocketAddr,
+        kv: KvAddress,
+        shards: usize,
+    ) -> Self {
         let in_flight = (0..shards).map(|_| Cell::default()).collect();
-        Self { role, http, socket, kv, in_flight, suspect: AtomicBool::new(false) }
+        Self {
+            role,
+            http,
+            socket,
+            kv,
+            in_flight,
+            suspect: AtomicBool::new(false),
+        }
     }
 
     /// Requests at this node now, over all shards.
     pub fn in_flight(&self) -> u64 {
-        self.in_flight.iter().map(|cell| cell.0.load(Ordering::Relaxed)).sum()
+        self.in_flight
+            .iter()
+            .map(|cell| cell.0.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Notes that a request to this node failed: every shard avoids it from now on, until the registry

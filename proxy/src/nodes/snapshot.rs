@@ -25,14 +25,20 @@ impl Snapshot {
         self.nodes
             .iter()
             .filter(move |entry| {
-                if any_good { is_good(entry) } else { entry.0.role == role && entry.1 != State::Pending }
+                if any_good {
+                    is_good(entry)
+                } else {
+                    entry.0.role == role && entry.1 != State::Pending
+                }
             })
             .map(|(node, _)| node)
     }
 
     /// Whether a request can be served at all: a usable node of each role.
     pub fn can_serve(&self) -> bool {
-        Role::ALL.into_iter().all(|role| self.usable(role).next().is_some())
+        Role::ALL
+            .into_iter()
+            .all(|role| self.usable(role).next().is_some())
     }
 
     /// Nodes of `role` in `state`.
@@ -47,6 +53,10 @@ impl Snapshot {
 
     /// `state`, with what the shards have seen since it was published.
     pub fn effective(node: &Node, state: State) -> State {
-        if state == State::Ready && node.is_suspect() { State::Suspect } else { state }
+        if state == State::Ready && node.is_suspect() {
+            State::Suspect
+        } else {
+            state
+        }
     }
 }

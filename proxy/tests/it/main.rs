@@ -1,1 +1,9 @@
-//! Integration tests.
+//! The real `pd-proxy` process between real sockets: simulated vLLM nodes that are as unforgiving as
+//! the real ones, scripted nodes, and raw clients. What is judged is both sides: what the client got and
+//! what each node saw.
+//!
+//! Every test runs on the driver that `PD_TEST_IO_DRIVER` names (`io_uring` or `epoll`; without it the
+//! proxy's own choice), and every proxy is asked on which it really runs.
+
+mod smoke;
+mod support;

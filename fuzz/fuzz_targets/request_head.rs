@@ -1,0 +1,5 @@
+//! Request heads: any bytes keep the property of [`pd_proxy::http1::check_request_head`].
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| pd_proxy::http1::check_request_head(data));

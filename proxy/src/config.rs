@@ -1,0 +1,95 @@
+//! What was meant: checked, typed, immutable.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::args::Args;
+use crate::io::DriverChoice;
+use crate::limits;
+
+/// Ports on which nodes register if none is given: vLLM's example and its router use the first, the
+/// testbed's launcher the second.
+const ZMQ_PORTS: [u16; 2] = [30001, 30002];
+
+/// What the process is to do.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub http: SocketAddr,
+    /// Where nodes register.
+    pub zmq_ports: Vec<u16>,
+    /// How many shards.
+    pub shards: usize,
+    /// How sockets are waited for.
+    pub driver: DriverChoice,
+    /// Longest request body in bytes.
+    pub body_bytes_max: u64,
+    /// Time for one answer of a node to begin.
+    pub answer_within: Duration,
+    /// Longest pause inside a stream of a node.
+    pub stream_idle: Duration,
+    /// How long streams may go on once the process is to end.
+    pub drain_timeout: Duration,
+    /// `Authorization` of both legs.
+    pub node_authorization: Option<Box<str>>,
+}
+
+/// What was typed means nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Shards out of range.
+    #[error("--shards must be from 1 to {}", limits::SHARDS_MAX)]
+    Shards,
+    /// A port of 0, or one port for two things.
+    #[error("port {0} cannot be used for this: ports must differ and must not be 0")]
+    Port(u16),
+    /// The key cannot stand in a header field.
+    #[error("--node-api-key (OPENAI_API_KEY) has characters that no header field may have")]
+    Key,
+}
+
+impl Config {
+    /// The meaning of `args`.
+    ///
+    /// # Errors
+    ///
+    /// The first thing in them that means nothing.
+    pub fn new(args: &Args) -> Result<Self, ConfigError> {
+        let mut zmq_ports = args.zmq_port.clone();
+        if zmq_ports.is_empty() {
+            zmq_ports = ZMQ_PORTS.to_vec();
+        }
+        zmq_ports.dedup();
+        if let Some(port) = zmq_ports
+            .iter()
+            .find(|port| **port == 0 || **port == args.port)
+        {
+            return Err(ConfigError::Port(*port));
+        }
+        // The standard library asks for the affinity mask and the cgroup's quota.
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let shards = args
+            .shards
+            .unwrap_or_else(cores)
+            .min(limits::SHARDS_MAX + 1);
+        if !(1..=limits::SHARDS_MAX).contains(&shards) {
+            return Err(ConfigError::Shards);
+        }
+        // vLLM's launchers set an empty key to mean none.
+        let key = args.node_api_key.as_deref().filter(|key| !key.is_empty());
+        if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(ConfigError::Key);
+        }
+        Ok(Self {
+            http: SocketAddr::new(args.host, args.port),
+            zmq_ports,
+            shards,
+            driver: args.io_driver,
+            body_bytes_max: args.max_payload_size,
+            answer_within: args.request_timeout_secs,
+            stream_idle: args.stream_idle_timeout_secs,
+            drain_timeout: args.drain_timeout,
+            node_authorization: key.map(|key| format!("Bearer {key}").into()),
+        })
+    }
+}

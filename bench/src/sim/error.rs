@@ -55,16 +55,6 @@ impl ApiError {
         }
     }
 
-    /// A route or method that is not there.
-    pub(crate) fn plain(status: u16, phrase: &'static str) -> Self {
-        Self {
-            status,
-            kind: phrase,
-            param: None,
-            message: phrase.to_owned(),
-        }
-    }
-
     /// The JSON text of the error object.
     pub(crate) fn json(&self) -> String {
         // Written by hand to keep vLLM's order of keys.

@@ -11,6 +11,7 @@
 
 mod answer;
 mod body;
+mod catalog;
 pub mod cli;
 mod connector;
 mod engine;

@@ -34,9 +34,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// 32 lower-case hexadecimal digits.
+    /// 16 lower-case hexadecimal digits, as vLLM makes ids up.
     pub(crate) fn random_id(&self) -> String {
-        format!("{:032x}", self.random.borrow_mut().u128(..))
+        format!("{:016x}", self.random.borrow_mut().u64(..))
     }
 }
 

@@ -101,6 +101,9 @@ impl Request {
         options: &Options,
     ) -> Result<Self, ApiError> {
         let fields = Fields::object(body)?;
+        if endpoint == Endpoint::Completions && fields.is_null("n") {
+            return Err(wrong_type("n", "int_type", "a valid integer"));
+        }
         let shape = shape(endpoint, fields)?;
         let named = named_limit(endpoint, fields)?;
         let (prompt_logprobs, beam_search) = (
@@ -125,10 +128,14 @@ impl Request {
             Endpoint::Completions => prompts(fields)?,
             Endpoint::Chat => vec![messages(fields)?],
         };
+        let limit_name = match fields.get("max_completion_tokens") {
+            Some(_) if endpoint == Endpoint::Chat => "max_completion_tokens",
+            _ => "max_tokens",
+        };
         let truncate = fields.int("truncate_prompt_tokens")?;
         let prompts = texts
             .into_iter()
-            .map(|prompt| fit(prompt, named, truncate, options))
+            .map(|prompt| fit(prompt, (limit_name, named), truncate, options))
             .collect::<Result<Vec<_>, _>>()?;
         let (n, limits) = sampling(fields, &shape, named, &prompts, options)?;
         let body_id = fields.get("request_id").and_then(Value::as_str);
@@ -159,7 +166,13 @@ fn shape(endpoint: Endpoint, fields: Fields<'_>) -> Result<Shape, ApiError> {
     }
     let (include_usage, continuous) = match options {
         Some(options) => {
-            let options = Fields::object(options)?;
+            let options = Fields::object(options).map_err(|_not_an_object| {
+                wrong_type(
+                    "stream_options",
+                    "model_attributes_type",
+                    "a valid dictionary",
+                )
+            })?;
             let include = options.truth("include_usage")?;
             (include, include && options.truth("continuous_usage_stats")?)
         }
@@ -273,10 +286,9 @@ fn prompts(fields: Fields<'_>) -> Result<Vec<Prompt>, ApiError> {
     match value {
         Value::String(text) if text.is_empty() => Err(empty()),
         Value::String(text) => Ok(vec![Prompt::from_text(text)]),
-        Value::Array(items) if items.is_empty() => Err(ApiError::invalid(
-            "Please provide at least one prompt.",
-            Some("prompt"),
-        )),
+        Value::Array(items) if items.is_empty() => {
+            Err(ApiError::invalid("You must pass at least one prompt", None))
+        }
         Value::Array(items) if items.iter().all(Value::is_string) => Ok(items
             .iter()
             .filter_map(Value::as_str)
@@ -293,6 +305,14 @@ fn prompts(fields: Fields<'_>) -> Result<Vec<Prompt>, ApiError> {
 
 /// The prompt of a chat request.
 fn messages(fields: Fields<'_>) -> Result<Prompt, ApiError> {
+    let no_tools = |tools: &Value| tools.as_array().is_some_and(Vec::is_empty);
+    if fields.get("tools").is_some_and(no_tools) {
+        return Err(ApiError::malformed(
+            "{'type': 'value_error', 'loc': ('body',), 'msg': 'Value error, `tools` must not be an \
+             empty array. Either provide at least one tool or omit the field entirely.'}",
+            None,
+        ));
+    }
     if let Some(choice) = fields
         .get("tool_choice")
         .filter(|choice| **choice != "none")

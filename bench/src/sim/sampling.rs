@@ -17,7 +17,7 @@ const MAX_N: i64 = 16_384;
 /// Truncates a prompt if asked and checks that it fits with the tokens asked for.
 pub(crate) fn fit(
     mut prompt: Prompt,
-    named: Option<i64>,
+    (limit_name, named): (&'static str, Option<i64>),
     truncate: Option<i64>,
     options: &Options,
 ) -> Result<Rc<Prompt>, ApiError> {
@@ -26,10 +26,10 @@ pub(crate) fn fit(
     if output > longest {
         return Err(ApiError::invalid(
             format!(
-                "max_tokens={output} cannot be greater than max_model_len=max_total_tokens={longest}. \
+                "{limit_name}={output} cannot be greater than max_model_len=max_total_tokens={longest}. \
                  Please request fewer output tokens."
             ),
-            Some("max_tokens"),
+            Some(limit_name),
         ));
     }
     if let Some(keep) = truncate.filter(|keep| *keep >= 0) {

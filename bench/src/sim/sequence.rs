@@ -2,7 +2,7 @@
 
 use super::json::push_escaped;
 use super::text::{natural_length, piece, seed, token_id};
-use super::tokens::{detokenize, hash_tokens, tokenize};
+use super::tokens::{detokenize, hash_tokens, pieces, tokenize};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -41,12 +41,24 @@ impl Prompt {
         if surplus > 0 {
             self.tokens.drain(..surplus);
             self.hash = hash_tokens(0, &self.tokens);
+            self.text = self
+                .text
+                .take()
+                .map(|text| pieces(&text).skip(surplus).collect());
         }
     }
 
     /// Length in tokens.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Each token's text.
+    pub(crate) fn pieces(&self) -> Vec<String> {
+        match &self.text {
+            Some(text) => pieces(text).map(ToOwned::to_owned).collect(),
+            None => self.tokens.iter().map(|id| detokenize(&[*id])).collect(),
+        }
     }
 
     /// The prompt as text, for `echo`.

@@ -85,7 +85,7 @@ fn stream_longer_than_the_idle_limit_is_not_cut() {
 #[test]
 fn port_opens_late_although_it_is_bound() {
     let sim = Sim::start(Options {
-        ready_after: Duration::from_millis(300),
+        ready_after: Duration::from_millis(800),
         ..Options::of(Role::Both)
     })
     .unwrap();

@@ -51,8 +51,8 @@ impl Program {
 
     fn main(self, args: Vec<OsString>) -> ExitCode {
         match self {
-            Self::Proxy => crate::standin::main_with_args(args),
-            Self::Sim => crate::standin::main_with_args(args),
+            Self::Proxy => pd_proxy::main_with_args(args),
+            Self::Sim => pd_bench::sim::cli::main_with_args(args),
         }
     }
 }

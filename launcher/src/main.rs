@@ -26,7 +26,6 @@ mod logs;
 mod ports;
 mod probe;
 mod signals;
-mod standin;
 mod supervise;
 mod terminal;
 mod tether;

@@ -301,6 +301,7 @@ fn reader_that_leaves_early_ends_the_demo() {
 
     assert_eq!(demo.end().0.code(), Some(0));
     demo.assert_no_child_stays(3);
+    assert_eq!(demo.leftovers(), 0);
 }
 
 /// The output of a process that says nothing.

@@ -148,9 +148,15 @@ impl Demo {
                 Err(error) => Step::ChatFailed(format!("{error:#}")),
             });
         })?;
+        let mut begun = false;
         loop {
             match self.next_step(Some(chat::TIMEOUT))? {
-                Step::Text(text) => self.show.text(&text)?,
+                // The first token often begins with the space that parts it from a prompt.
+                Step::Text(text) if begun => self.show.text(&text)?,
+                Step::Text(text) => {
+                    begun = true;
+                    self.show.text(text.trim_start())?;
+                }
                 Step::ChatDone(figures) => return Ok(self.show.answered(&figures)?),
                 Step::ChatFailed(error) => return Err(self.blame(Failure::Probe(error))),
                 _ => {}
@@ -265,6 +271,11 @@ impl Demo {
             self.logs.remove().ok();
             self.show.interrupted(signal, &killed);
             return exit::signalled(signal);
+        }
+        if let Failure::Output(_) = failure {
+            // Nobody reads on, and nothing went wrong that logs could explain.
+            self.logs.remove().ok();
+            return self.show.failure(&failure, None, None);
         }
         let child = match &failure {
             Failure::ChildEnded { id, .. } => self.supervisor.child(*id),

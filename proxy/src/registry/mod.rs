@@ -6,7 +6,7 @@
 //! it can neither end the thread nor make it wait, nor have the table keep more than a fixed amount.
 //!
 //! The frames, the lease, the states of a node and what a shard may assume are told in
-//! [`docs`](self::docs).
+//! [`docs`].
 
 mod admission;
 mod clock;

@@ -138,13 +138,15 @@ fn every_fuzz_target_is_built_and_has_a_corpus() {
 }
 
 #[test]
-fn manual_tells_of_every_flag_and_every_label() {
+fn manual_tells_of_every_flag_label_and_bound() {
     let flags = manual::flags(&read("proxy/src/args.rs"));
     let labels = manual::labels(&read("proxy/src/telemetry/counters.rs"));
-    assert!(flags.len() > 5 && labels.len() > 20);
+    let bounds = manual::bounds(&read("proxy/src/limits.rs"));
+    assert!(flags.len() > 5 && labels.len() > 20 && bounds.len() > 20);
     let operations = read("proxy/docs/operations.md");
     let words = [flags.as_slice(), labels.as_slice()].concat();
     let findings = manual::check_page("operations.md", &operations, &words);
     let readme = manual::check_page("README.md", &read("README.md"), &flags);
-    assert_none(findings.into_iter().chain(readme));
+    let limits = manual::check_page("limits.md", &read("proxy/docs/limits.md"), &bounds);
+    assert_none(findings.into_iter().chain(readme).chain(limits));
 }

@@ -18,6 +18,15 @@ pub(crate) fn labels(counters: &str) -> Vec<String> {
     labels.collect()
 }
 
+/// The bounds of `limits.rs`.
+pub(crate) fn bounds(limits: &str) -> Vec<String> {
+    let names = limits.lines().filter_map(|line| {
+        let (name, _) = line.strip_prefix("pub const ")?.split_once(':')?;
+        Some(name.to_owned())
+    });
+    names.collect()
+}
+
 /// The words that do not stand in `page`, in backticks or behind a metric's prefix.
 pub(crate) fn check_page(name: &str, page: &str, words: &[String]) -> Vec<String> {
     let is_told = |word: &String| {
@@ -33,6 +42,16 @@ pub(crate) fn check_page(name: &str, page: &str, words: &[String]) -> Vec<String
         .filter(|word| !is_told(word))
         .map(|word| format!("{name} does not tell of {word}"))
         .collect()
+}
+
+#[test]
+fn bound_that_the_manual_is_silent_about_is_found() {
+    let limits = "/// A bound.\npub const HEAD_TIMEOUT: Duration = A;\nconst _: () = {};\n";
+
+    assert_eq!(
+        check_page("page", "| `TICK` |", &bounds(limits)),
+        ["page does not tell of HEAD_TIMEOUT"]
+    );
 }
 
 #[test]

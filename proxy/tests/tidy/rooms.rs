@@ -40,7 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("shard", &["io", "limits", "relay", "telemetry"]),
     // The driver's name, as it is typed.
     ("args", &["io", "limits"]),
-    ("config", &["args", "io", "limits"]),
+    ("config", &["args", "io", "limits", "relay"]),
     (
         "control",
         &[

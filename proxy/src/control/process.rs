@@ -58,7 +58,9 @@ fn run(args: &Args) -> Result<()> {
             ports: config.zmq_ports.clone(),
             shards: config.shards,
             own_http: vec![http],
-            ..registry::Config::default()
+            allow: Vec::new(),
+            fresh: config.node_fresh,
+            expiry: config.node_expiry,
         },
         Arc::clone(&shared.fleet),
         Arc::clone(&shared.registry),
@@ -114,6 +116,7 @@ fn shared(config: &Config) -> Shared {
             via: format!("1.1 pd-proxy-{instance:08x}").into(),
             answer_within: config.answer_within,
             stream_idle: config.stream_idle,
+            client_times: config.client_times,
             metrics: metrics::text,
         },
         fleet: Arc::new(ArcSwap::from_pointee(Snapshot::default())),

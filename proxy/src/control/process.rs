@@ -64,7 +64,8 @@ fn run(args: &Args) -> Result<()> {
         },
         Arc::clone(&shared.fleet),
         Arc::clone(&shared.registry),
-    )?;
+    )
+    .map_err(bind::registration)?;
     let (shards, ready) = shard::spawn(starts(&config, &shared, &listeners))?;
     let driver = ready.first().map_or(Driver::Epoll, |ready| ready.driver);
     shared.driver.set(driver.name()).unwrap_or_default();

@@ -75,11 +75,15 @@ impl Client {
     /// Waits until the client takes bytes again.
     pub(super) async fn writable(&self) -> Result<(), Gone> {
         self.deadline.set(self.times.write);
-        self.deadline
-            .within(self.stream.writable())
-            .await
-            .or(Err(Gone))?
-            .or(Err(Gone))
+        match self.deadline.within(self.stream.writable()).await {
+            Ok(ready) => ready.or(Err(Gone)),
+            Err(Expired) => {
+                // What the kernel holds for it would outlive the connection, and a client of HTTP/1.0
+                // would take the end of the bytes for the end of the answer.
+                self.stream.reset_on_close();
+                Err(Gone)
+            }
+        }
     }
 
     /// Ends the connection after an answer that was given early: our end is closed, and what the client

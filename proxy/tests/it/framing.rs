@@ -47,18 +47,24 @@ fn with_field(line: &str) -> Vec<u8> {
 fn assert_refused(cases: Vec<Case>) {
     let nodes = Scripted::echo();
     for (name, bytes, status) in cases {
-        // Shown with the failure, if there is one.
-        println!("{name}");
-        let mut client = nodes.proxy.connect();
-        client.send(bytes).half_close_after(HIDDEN);
-        let response = client.response();
-        let message = response.openai_error(status);
-        assert!(!message.is_empty());
-        assert_eq!(response.field("connection"), Some("close"));
-        assert_eq!(response.json()["error"]["param"], serde_json::Value::Null);
-        client.assert_closed();
+        assert_refused_by(&nodes, name, &bytes, &[status]);
     }
     nodes.assert_untouched();
+}
+
+#[track_caller]
+fn assert_refused_by(nodes: &Scripted, name: &str, bytes: &[u8], statuses: &[u16]) {
+    // Shown with the failure, if there is one.
+    println!("{name}");
+    let mut client = nodes.proxy.connect();
+    client.send(bytes).half_close_after(HIDDEN);
+    let response = client.response();
+    assert!(statuses.contains(&response.status), "{}", response.head);
+    let message = response.openai_error(response.status);
+    assert!(!message.is_empty());
+    assert_eq!(response.field("connection"), Some("close"));
+    assert_eq!(response.json()["error"]["param"], serde_json::Value::Null);
+    client.assert_closed();
 }
 
 impl Client {
@@ -81,47 +87,74 @@ fn two_framings_are_refused() {
         ("CL before TE", completion(cl_te, chunks), 400),
         (
             "CL of 0 and TE",
-            completion("Content-Length: 0\r\nTransfer-Encoding: chunked\r\n", "0\r\n\r\n"),
+            completion(
+                "Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+                "0\r\n\r\n",
+            ),
             400,
         ),
         (
             "CL and a TE that is not chunked",
-            completion("Content-Length: 14\r\nTransfer-Encoding: identity\r\n", BODY),
+            completion(
+                "Content-Length: 14\r\nTransfer-Encoding: identity\r\n",
+                BODY,
+            ),
             400,
         ),
         (
             "CL and a TE with a tab",
-            completion("Content-Length: 14\r\nTransfer-Encoding:\tchunked\r\n", chunks),
+            completion(
+                "Content-Length: 14\r\nTransfer-Encoding:\tchunked\r\n",
+                chunks,
+            ),
             400,
         ),
         (
             "CL and a TE with an underscore",
-            completion("Content-Length: 14\r\nTransfer_Encoding: chunked\r\n", chunks),
+            completion(
+                "Content-Length: 14\r\nTransfer_Encoding: chunked\r\n",
+                chunks,
+            ),
             400,
         ),
         (
             "TE and a CL with an underscore",
-            completion("Transfer-Encoding: chunked\r\nContent_Length: 14\r\n", chunks),
+            completion(
+                "Transfer-Encoding: chunked\r\nContent_Length: 14\r\n",
+                chunks,
+            ),
             400,
         ),
         (
             "CL and a folded TE",
-            completion("Content-Length: 14\r\nTransfer-Encoding:\r\n chunked\r\n", chunks),
+            completion(
+                "Content-Length: 14\r\nTransfer-Encoding:\r\n chunked\r\n",
+                chunks,
+            ),
             400,
         ),
         (
             "CL and a TE behind a bare LF",
-            completion("Content-Length: 14\r\nX: y\nTransfer-Encoding: chunked\r\n", chunks),
+            completion(
+                "Content-Length: 14\r\nX: y\nTransfer-Encoding: chunked\r\n",
+                chunks,
+            ),
             400,
         ),
         (
             "CL and a TE behind a bare CR",
-            completion("Content-Length: 14\r\nX: y\rTransfer-Encoding: chunked\r\n", chunks),
+            completion(
+                "Content-Length: 14\r\nX: y\rTransfer-Encoding: chunked\r\n",
+                chunks,
+            ),
             400,
         ),
         (
             "CL and a TE in another field's value, behind NUL",
-            completion("Content-Length: 14\r\nX: \0Transfer-Encoding: chunked\r\n", chunks),
+            completion(
+                "Content-Length: 14\r\nX: \0Transfer-Encoding: chunked\r\n",
+                chunks,
+            ),
             400,
         ),
     ]);
@@ -130,10 +163,38 @@ fn two_framings_are_refused() {
 #[test]
 fn length_that_is_no_plain_number_is_refused() {
     let values = [
-        "+14", "-14", "14,14", "14, 14", "14,15", "0x0e", "0xe", "e", "14.0", "1e1", "1_4", "14;",
-        "14 14", "1 4", "\"14\"", "", ",", "14,", ",14", "14\t", "\t14", "٤", "14\u{a0}", "0 14",
-        "18446744073709551616", "18446744073709551630", "99999999999999999999999999",
-        "-0", "+0", "NaN", "14\x0b", "14\x7f",
+        "+14",
+        "-14",
+        "14,14",
+        "14, 14",
+        "14,15",
+        "0x0e",
+        "0xe",
+        "e",
+        "14.0",
+        "1e1",
+        "1_4",
+        "14;",
+        "14 14",
+        "1 4",
+        "\"14\"",
+        "",
+        ",",
+        "14,",
+        ",14",
+        "14\t",
+        "\t14",
+        "٤",
+        "14\u{a0}",
+        "0 14",
+        "18446744073709551616",
+        "18446744073709551630",
+        "99999999999999999999999999",
+        "-0",
+        "+0",
+        "NaN",
+        "14\x0b",
+        "14\x7f",
     ];
     let cases = values.iter().map(|value| {
         let fields = format!("Content-Length: {value}\r\n");
@@ -158,10 +219,30 @@ fn repeated_length_is_refused() {
 #[test]
 fn transfer_coding_other_than_chunked_is_refused() {
     let values = [
-        "identity", "gzip", "gzip, chunked", "chunked, gzip", "chunked, chunked", "chunked,",
-        ",chunked", "chunked;q=1", "\"chunked\"", "chunkedd", "xchunked", "chunke", "", "chunked\t",
-        "\tchunked", "\x0bchunked", "chunked\x0c", "chunk\u{e9}d", "chunked, identity", "chunked x",
-        "compress", "trailers", "'chunked'", "c\0hunked",
+        "identity",
+        "gzip",
+        "gzip, chunked",
+        "chunked, gzip",
+        "chunked, chunked",
+        "chunked,",
+        ",chunked",
+        "chunked;q=1",
+        "\"chunked\"",
+        "chunkedd",
+        "xchunked",
+        "chunke",
+        "",
+        "chunked\t",
+        "\tchunked",
+        "\x0bchunked",
+        "chunked\x0c",
+        "chunk\u{e9}d",
+        "chunked, identity",
+        "chunked x",
+        "compress",
+        "trailers",
+        "'chunked'",
+        "c\0hunked",
     ];
     let cases = values.iter().map(|value| {
         let fields = format!("Transfer-Encoding: {value}\r\n");
@@ -186,7 +267,8 @@ fn repeated_transfer_coding_is_refused() {
 
 #[test]
 fn http10_with_transfer_coding_is_refused() {
-    let bytes = b"POST /v1/completions HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let bytes =
+        b"POST /v1/completions HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     let both = b"POST /v1/completions HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\
         Content-Length: 5\r\nConnection: keep-alive\r\n\r\n0\r\n\r\n";
     assert_refused(vec![
@@ -220,12 +302,42 @@ fn line_that_does_not_end_with_crlf_is_refused() {
 #[test]
 fn malformed_field_line_is_refused() {
     let lines = [
-        "X : y", "X\t: y", " X: y", "\tX: y", ": y", "X", "X y", "X;: y", "X\"Y: z", "X(Y): z",
-        "X\0: y", "X\x7f: y", "\u{e9}: y", "X: a\0b", "X: a\x01b", "X: a\x1bb", "X: a\x08b",
-        "X: a\x7fb", "X: a\r\n folded", "X: a\r\n\tfolded", "X: a\rb", "X: a\nb", "X@Y: z", "X/Y: z",
-        "[X]: y", "Content-Length : 5", "Transfer-Encoding : chunked", "X: a\x0bb", "X: a\x0cb",
+        "X : y",
+        "X\t: y",
+        " X: y",
+        "\tX: y",
+        ": y",
+        "X",
+        "X y",
+        "X;: y",
+        "X\"Y: z",
+        "X(Y): z",
+        "X\0: y",
+        "X\x7f: y",
+        "\u{e9}: y",
+        "X: a\0b",
+        "X: a\x01b",
+        "X: a\x1bb",
+        "X: a\x08b",
+        "X: a\x7fb",
+        "X: a\r\n folded",
+        "X: a\r\n\tfolded",
+        "X: a\rb",
+        "X: a\nb",
+        "X@Y: z",
+        "X/Y: z",
+        "[X]: y",
+        "Content-Length : 5",
+        "Transfer-Encoding : chunked",
+        "X: a\x0bb",
+        "X: a\x0cb",
     ];
-    assert_refused(lines.iter().map(|line| (*line, with_field(line), 400)).collect());
+    assert_refused(
+        lines
+            .iter()
+            .map(|line| (*line, with_field(line), 400))
+            .collect(),
+    );
 }
 
 #[test]
@@ -272,16 +384,6 @@ fn malformed_request_line_is_refused() {
         "POST http:/v1/completions HTTP/1.1",
         "CONNECT /v1/completions HTTP/1.1",
         "CONNECT a HTTP/1.1",
-        "POST /v1/completions http/1.1",
-        "POST /v1/completions HTTP/1",
-        "POST /v1/completions HTTP/1.",
-        "POST /v1/completions HTTP/11",
-        "POST /v1/completions HTTP/1.1.1",
-        "POST /v1/completions HTTP/+1.1",
-        "POST /v1/completions HTTP 1.1",
-        "POST /v1/completions HTTPS/1.1",
-        "POST /v1/completions /HTTP/1.1",
-        "POST /v1/completions XTTP/1.1",
         "",
         "\r\nPOST /v1/completions HTTP/1.1\r\n ",
         "\r\n\r\nPOST /v1/completions HTTP/1.1",
@@ -289,7 +391,27 @@ fn malformed_request_line_is_refused() {
         "\rPOST /v1/completions HTTP/1.1",
         "\u{feff}POST /v1/completions HTTP/1.1",
     ];
-    assert_refused(lines.iter().map(|line| (*line, request_line(line), 400)).collect());
+    assert_refused(
+        lines
+            .iter()
+            .map(|line| (*line, request_line(line), 400))
+            .collect(),
+    );
+}
+
+#[test]
+fn misspelt_version_is_refused() {
+    let nodes = Scripted::echo();
+    let versions = [
+        "http/1.1", "Http/1.1", "HTTP/1", "HTTP/1.", "HTTP/11", "HTTP/1.1.1", "HTTP/1.10", "HTTP/01.1",
+        "HTTP/+1.1", "HTTP/1.+1", "HTTP 1.1", "HTTPS/1.1", "/HTTP/1.1", "XTTP/1.1", "HTTP/1,1",
+        "HTTP/x.1", "HTTP//1.1", "HTTP/1.1x", "HTTP/1.\u{661}",
+    ];
+    for version in versions {
+        let bytes = request_line(&format!("POST /v1/completions {version}"));
+        assert_refused_by(&nodes, version, &bytes, &[400, 505]);
+    }
+    nodes.assert_untouched();
 }
 
 #[test]
@@ -301,7 +423,12 @@ fn version_that_is_not_spoken_is_refused_with_505() {
         "POST /v1/completions HTTP/3.0",
         "POST /v1/completions HTTP/9.9",
     ];
-    assert_refused(lines.iter().map(|line| (*line, request_line(line), 505)).collect());
+    assert_refused(
+        lines
+            .iter()
+            .map(|line| (*line, request_line(line), 505))
+            .collect(),
+    );
 }
 
 #[test]
@@ -346,59 +473,166 @@ fn host_that_contradicts_the_target_is_refused() {
         "POST https://a:80/v1/completions HTTP/1.1",
         "POST http://a.b/v1/completions HTTP/1.1",
     ];
-    assert_refused(lines.iter().map(|line| (*line, request_line(line), 400)).collect());
+    assert_refused(
+        lines
+            .iter()
+            .map(|line| (*line, request_line(line), 400))
+            .collect(),
+    );
 }
 
 #[test]
 fn malformed_chunks_are_refused() {
     let bodies = [
         ("no size", "\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size with a sign", "+e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
+        (
+            "a size with a sign",
+            "+e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
         ("a negative size", "-e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size with a prefix", "0xe\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size with an underscore", "0_e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a space before the size", " e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a space behind the size", "e \r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a tab behind the size", "e\t\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size that is no number", "g\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size that overflows 64 bits", "1000000000000000e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size with many zeros", "000000000000000e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size line ended by LF", "e\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size line ended by CR", "e\r{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a size line ended by CR CR LF", "e\r\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
+        (
+            "a size with a prefix",
+            "0xe\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size with an underscore",
+            "0_e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a space before the size",
+            " e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a space behind the size",
+            "e \r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a tab behind the size",
+            "e\t\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size that is no number",
+            "g\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size that overflows 64 bits",
+            "1000000000000000e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size with many zeros",
+            "000000000000000e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size line ended by LF",
+            "e\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size line ended by CR",
+            "e\r{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a size line ended by CR CR LF",
+            "e\r\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
         ("data ended by LF", "e\r\n{\"prompt\":\"a\"}\n0\r\n\r\n"),
         ("data ended by CR", "e\r\n{\"prompt\":\"a\"}\r0\r\n\r\n"),
         ("data ended by nothing", "e\r\n{\"prompt\":\"a\"}0\r\n\r\n"),
-        ("data ended by two other bytes", "e\r\n{\"prompt\":\"a\"}XX0\r\n\r\n"),
-        ("data longer than its size", "d\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("data shorter than its size", "10\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a bare LF in an extension", "e;a\nb\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a bare CR in an extension", "e;a\rb\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a NUL in an extension", "e;a\0b\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("an extension without a name", "e;\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("an extension without a value", "e;a=\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("an extension with an open quote", "e;a=\"b\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a line end in a quoted extension", "e;a=\"b\r\nc\"\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("an extension behind a space", "e ;a b\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a comma behind the size", "e,e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n"),
-        ("a last chunk ended by LF", "e\r\n{\"prompt\":\"a\"}\r\n0\n\r\n"),
+        (
+            "data ended by two other bytes",
+            "e\r\n{\"prompt\":\"a\"}XX0\r\n\r\n",
+        ),
+        (
+            "data longer than its size",
+            "d\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "data shorter than its size",
+            "10\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a bare LF in an extension",
+            "e;a\nb\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a bare CR in an extension",
+            "e;a\rb\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a NUL in an extension",
+            "e;a\0b\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "an extension without a name",
+            "e;\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "an extension without a value",
+            "e;a=\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "an extension with an open quote",
+            "e;a=\"b\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a line end in a quoted extension",
+            "e;a=\"b\r\nc\"\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "an extension behind a space",
+            "e ;a b\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a comma behind the size",
+            "e,e\r\n{\"prompt\":\"a\"}\r\n0\r\n\r\n",
+        ),
+        (
+            "a last chunk ended by LF",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\n\r\n",
+        ),
         ("an end that is LF", "e\r\n{\"prompt\":\"a\"}\r\n0\r\n\n"),
-        ("an end that is CR and another byte", "e\r\n{\"prompt\":\"a\"}\r\n0\r\n\rX"),
-        ("a trailer without a colon", "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX\r\n\r\n"),
-        ("a trailer without a name", "e\r\n{\"prompt\":\"a\"}\r\n0\r\n: x\r\n\r\n"),
-        ("a trailer with a space before its colon", "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX : y\r\n\r\n"),
-        ("a folded trailer", "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: y\r\n z\r\n\r\n"),
-        ("a trailer ended by LF", "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: y\n\r\n"),
-        ("a trailer with NUL", "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: \0\r\n\r\n"),
+        (
+            "an end that is CR and another byte",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\n\rX",
+        ),
+        (
+            "a trailer without a colon",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX\r\n\r\n",
+        ),
+        (
+            "a trailer without a name",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\n: x\r\n\r\n",
+        ),
+        (
+            "a trailer with a space before its colon",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX : y\r\n\r\n",
+        ),
+        (
+            "a folded trailer",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: y\r\n z\r\n\r\n",
+        ),
+        (
+            "a trailer ended by LF",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: y\n\r\n",
+        ),
+        (
+            "a trailer with NUL",
+            "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: \0\r\n\r\n",
+        ),
         ("a body without chunks", "{\"prompt\":\"a\"}"),
     ];
     let mut cases: Vec<Case> = bodies
         .iter()
         .map(|(name, body)| (*name, chunked(body), 400))
         .collect();
-    let extension = format!("e;a={}\r\n{{\"prompt\":\"a\"}}\r\n0\r\n\r\n", "x".repeat(5_000));
+    let extension = format!(
+        "e;a={}\r\n{{\"prompt\":\"a\"}}\r\n0\r\n\r\n",
+        "x".repeat(5_000)
+    );
     cases.push(("an extension without an end", chunked(&extension), 400));
-    let trailer = format!("e\r\n{{\"prompt\":\"a\"}}\r\n0\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    let trailer = format!(
+        "e\r\n{{\"prompt\":\"a\"}}\r\n0\r\nX: {}\r\n\r\n",
+        "x".repeat(20_000)
+    );
     cases.push(("a trailer without an end", chunked(&trailer), 400));
     assert_refused(cases);
 }
@@ -406,11 +640,17 @@ fn malformed_chunks_are_refused() {
 #[test]
 fn other_protocols_are_refused() {
     let nodes = Scripted::echo();
-    let tls = [0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xFC, 0x03, 0x03];
+    let tls = [
+        0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xFC, 0x03, 0x03,
+    ];
     let cases: [(&str, &[u8], u16); 6] = [
         ("HTTP/2", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
         ("TLS", &tls, 400),
-        ("PROXY 1", b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nGET / HTTP/1.1\r\n\r\n", 400),
+        (
+            "PROXY 1",
+            b"PROXY TCP4 1.1.1.1 2.2.2.2 1 2\r\nGET / HTTP/1.1\r\n\r\n",
+            400,
+        ),
         ("PROXY 2", b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c", 400),
         ("SSH", b"SSH-2.0-OpenSSH_9.2\r\n", 400),
         ("HTTP/0.9", b"GET /v1/models\r\n", 400),
@@ -422,6 +662,7 @@ fn other_protocols_are_refused() {
         let response = client.send(bytes).response();
         assert!(response.status == status || response.status == 505);
         response.openai_error(response.status);
+        assert_eq!(response.field("connection"), Some("close"));
         client.assert_closed();
     }
     nodes.assert_untouched();
@@ -429,8 +670,8 @@ fn other_protocols_are_refused() {
 
 #[test]
 fn connect_and_trace_are_refused_and_what_follows_is_not_read() {
-    let connect = format!("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n");
-    let trace = format!("TRACE /v1/completions HTTP/1.1\r\nHost: a\r\n\r\n");
+    let connect = "CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n".to_owned();
+    let trace = "TRACE /v1/completions HTTP/1.1\r\nHost: a\r\n\r\n".to_owned();
     assert_refused(vec![
         ("CONNECT", connect.into_bytes(), 405),
         ("TRACE", trace.into_bytes(), 405),
@@ -439,7 +680,13 @@ fn connect_and_trace_are_refused_and_what_follows_is_not_read() {
 
 #[test]
 fn unknown_expectation_is_refused_with_417() {
-    let values = ["200-ok", "100-continue, x", "100-continue=1", "100", "\"100-continue\""];
+    let values = [
+        "200-ok",
+        "100-continue, x",
+        "100-continue=1",
+        "100",
+        "\"100-continue\"",
+    ];
     let cases = values.iter().map(|value| {
         let line = format!("Expect: {value}");
         (*value, with_field(&line), 417)
@@ -451,7 +698,15 @@ fn unknown_expectation_is_refused_with_417() {
 fn request_that_ends_before_it_is_whole_is_refused() {
     let whole = with_field("X: y");
     let nodes = Scripted::echo();
-    for cut in [1, 4, 20, 40, 60, whole.len() - BODY.len() - 1, whole.len() - 1] {
+    for cut in [
+        1,
+        4,
+        20,
+        40,
+        60,
+        whole.len() - BODY.len() - 1,
+        whole.len() - 1,
+    ] {
         let mut client = nodes.proxy.connect();
         let response = client.send_and_half_close(&whole[..cut]).response();
         response.openai_error(400);
@@ -480,13 +735,21 @@ fn methods_that_an_endpoint_lacks_are_refused_and_the_connection_goes_on() {
         ("get", "/health", "GET, HEAD"),
         ("BREW", "/metrics", "GET, HEAD"),
     ] {
-        let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{{}}");
+        let request =
+            format!("{method} {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{{}}");
         let response = client.send(request).response();
         response.openai_error(405);
         assert_eq!(response.field("allow"), Some(allow), "{method} {path}");
         assert_eq!(response.field("connection"), None);
     }
-    for path in ["/", "/v1", "/v1/completions/", "/v1/Completions", "//v1/models", "/v1/../v1/models"] {
+    for path in [
+        "/",
+        "/v1",
+        "/v1/completions/",
+        "/v1/Completions",
+        "//v1/models",
+        "/v1/../v1/models",
+    ] {
         let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
         client.send(request).response().openai_error(404);
     }
@@ -520,8 +783,10 @@ fn odd_but_valid_requests_are_served() {
         "e;a\r\n{\"prompt\":\"a\"}\r\n0;b=c;d=\"e;f\\\"\"\r\n\r\n",
         "e\r\n{\"prompt\":\"a\"}\r\n0\r\nX: y\r\nContent-Length: 3\r\n\r\n",
     ];
-    let mut cases: Vec<(String, Vec<u8>)> =
-        chunks.iter().map(|body| (body.to_string(), chunked(body))).collect();
+    let mut cases: Vec<(String, Vec<u8>)> = chunks
+        .iter()
+        .map(|body| (body.to_string(), chunked(body)))
+        .collect();
     for line in [
         "X:",
         "X:y",
@@ -544,7 +809,11 @@ fn odd_but_valid_requests_are_served() {
         "\r\nPOST /v1/completions HTTP/1.1",
     ] {
         let bytes = request_line(line);
-        let host: &[u8] = if line.contains("443") { b"Host: a:443" } else { b"Host: a" };
+        let host: &[u8] = if line.contains("443") {
+            b"Host: a:443"
+        } else {
+            b"Host: a"
+        };
         let bytes = String::from_utf8(bytes).unwrap();
         let bytes = bytes.replace("Host: a", std::str::from_utf8(host).unwrap());
         cases.push((line.to_owned(), bytes.into_bytes()));

@@ -50,7 +50,11 @@ impl Scripted {
         let response = self.proxy.post("/v1/completions", body);
         assert_eq!(response.status, 200);
         for node in [&self.prefill, &self.decode] {
-            assert!(String::from_utf8(node.next().body).unwrap().contains("the last"));
+            assert!(
+                String::from_utf8(node.next().body)
+                    .unwrap()
+                    .contains("the last")
+            );
             node.assert_idle();
         }
     }

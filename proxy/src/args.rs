@@ -67,18 +67,48 @@ pub struct Args {
     pub max_payload_size: u64,
 
     /// Seconds a node may take to begin its answer; prefill queues can be long.
-    #[arg(long, value_name = "SECONDS", default_value = "21600", value_parser = seconds,
-          env = "PROXY_REQUEST_TIMEOUT_SECS", alias = "request-timeout")]
+    #[arg(long, value_name = "SECONDS", default_value = "21600",
+          value_parser = period, env = "PROXY_REQUEST_TIMEOUT_SECS", alias = "request-timeout")]
     pub request_timeout_secs: Duration,
 
     /// Seconds a stream may pause between two tokens.
-    #[arg(long, value_name = "SECONDS", default_value = "21600", value_parser = seconds,
-          env = "PROXY_STREAM_IDLE_TIMEOUT_SECS")]
+    #[arg(long, value_name = "SECONDS", default_value = "21600",
+          value_parser = period, env = "PROXY_STREAM_IDLE_TIMEOUT_SECS")]
     pub stream_idle_timeout_secs: Duration,
 
+    /// Seconds a client may take from the first byte of a request's head to its last; then 408.
+    #[arg(long, value_name = "SECONDS", default_value = "15",
+          value_parser = period, env = "PROXY_HEAD_TIMEOUT_SECS")]
+    pub head_timeout_secs: Duration,
+
+    /// Seconds a client may pause inside a request's body; then 408.
+    #[arg(long, value_name = "SECONDS", default_value = "30",
+          value_parser = period, env = "PROXY_BODY_IDLE_TIMEOUT_SECS")]
+    pub body_idle_timeout_secs: Duration,
+
+    /// Seconds a client's connection may idle between two requests.
+    #[arg(long, value_name = "SECONDS", default_value = "75",
+          value_parser = period, env = "PROXY_KEEP_ALIVE_TIMEOUT_SECS")]
+    pub keep_alive_timeout_secs: Duration,
+
+    /// Seconds a client may leave an answer unread before its connection is reset.
+    #[arg(long, value_name = "SECONDS", default_value = "60",
+          value_parser = period, env = "PROXY_WRITE_TIMEOUT_SECS")]
+    pub write_timeout_secs: Duration,
+
+    /// Seconds without a ping after which a node is used only if no other is left.
+    #[arg(long, value_name = "SECONDS", default_value = "5",
+          value_parser = period, env = "PROXY_NODE_FRESH_SECS")]
+    pub node_fresh_secs: Duration,
+
+    /// Seconds without a ping after which a node is forgotten.
+    #[arg(long, value_name = "SECONDS", default_value = "12",
+          value_parser = period, env = "PROXY_NODE_EXPIRY_SECS")]
+    pub node_expiry_secs: Duration,
+
     /// Seconds that streams may go on after SIGTERM or SIGINT.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds,
-          env = "PROXY_DRAIN_TIMEOUT")]
+    #[arg(long, value_name = "SECONDS", default_value = "30",
+          value_parser = seconds, env = "PROXY_DRAIN_TIMEOUT")]
     pub drain_timeout: Duration,
 
     /// Least important lines to log: error, warn, info, debug (a line per request) or trace.
@@ -100,10 +130,27 @@ pub struct Args {
     pub node_api_key: Option<String>,
 }
 
-/// A number of seconds, with or without a fraction.
+/// A number of seconds, with or without a fraction. What is too long to be meant is refused, so that no
+/// sum of a time and a deadline overflows.
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
         .map_err(|error| format!("not a number of seconds: {error}"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration <= limits::PERIOD_MAX)
+        .ok_or_else(|| format!("not from 0 to {} seconds", limits::PERIOD_MAX.as_secs()))
 }
+
+/// As [`seconds`], but not 0, which would be over before anything could happen.
+fn period(text: &str) -> Result<Duration, String> {
+    let period = seconds(text)?;
+    if period.is_zero() {
+        Err("must be more than 0 seconds".to_owned())
+    } else {
+        Ok(period)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::args::Args;
 use crate::io::DriverChoice;
 use crate::limits;
+use crate::relay::ClientTimes;
 
 /// Ports on which nodes register if none is given: vLLM's example and its router use the first, the
 /// testbed's launcher the second.
@@ -30,6 +31,12 @@ pub struct Config {
     pub stream_idle: Duration,
     /// How long streams may go on once the process is to end.
     pub drain_timeout: Duration,
+    /// Times that a client's connection is given.
+    pub client_times: ClientTimes,
+    /// After this without a ping a node is suspect.
+    pub node_fresh: Duration,
+    /// After this without a ping a node is gone.
+    pub node_expiry: Duration,
     /// `Authorization` of both legs.
     pub node_authorization: Option<Box<str>>,
 }
@@ -41,8 +48,16 @@ pub enum ConfigError {
     #[error("--shards must be from 1 to {}", limits::SHARDS_MAX)]
     Shards,
     /// A port of 0, or one port for two things.
-    #[error("port {0} cannot be used for this: ports must differ and must not be 0")]
+    #[error(
+        "port {0} cannot be used for this: --port and each --zmq-port must differ and must not be 0"
+    )]
     Port(u16),
+    /// No body, or one that no machine could hold.
+    #[error("--max-payload-size must be from 1 to {}", limits::BODY_BYTES_CEILING)]
+    BodyBytes,
+    /// Nodes would be forgotten while they are fresh.
+    #[error("--node-expiry-secs must be more than --node-fresh-secs")]
+    Lease,
     /// The key cannot stand in a header field.
     #[error("--node-api-key (OPENAI_API_KEY) has characters that no header field may have")]
     Key,
@@ -59,12 +74,27 @@ impl Config {
         if zmq_ports.is_empty() {
             zmq_ports = ZMQ_PORTS.to_vec();
         }
-        zmq_ports.dedup();
+        let mut seen = Vec::with_capacity(zmq_ports.len());
+        zmq_ports.retain(|port| {
+            let is_new = !seen.contains(port);
+            seen.push(*port);
+            is_new
+        });
+        // The kernel would choose another port for each shard.
+        if args.port == 0 {
+            return Err(ConfigError::Port(0));
+        }
         if let Some(port) = zmq_ports
             .iter()
             .find(|port| **port == 0 || **port == args.port)
         {
             return Err(ConfigError::Port(*port));
+        }
+        if !(1..=limits::BODY_BYTES_CEILING).contains(&args.max_payload_size) {
+            return Err(ConfigError::BodyBytes);
+        }
+        if args.node_fresh_secs >= args.node_expiry_secs {
+            return Err(ConfigError::Lease);
         }
         // The standard library asks for the affinity mask and the cgroup's quota.
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -89,7 +119,18 @@ impl Config {
             answer_within: args.request_timeout_secs,
             stream_idle: args.stream_idle_timeout_secs,
             drain_timeout: args.drain_timeout,
+            client_times: ClientTimes {
+                head: args.head_timeout_secs,
+                body_idle: args.body_idle_timeout_secs,
+                keep_alive: args.keep_alive_timeout_secs,
+                write: args.write_timeout_secs,
+            },
+            node_fresh: args.node_fresh_secs,
+            node_expiry: args.node_expiry_secs,
             node_authorization: key.map(|key| format!("Bearer {key}").into()),
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

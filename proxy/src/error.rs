@@ -65,6 +65,9 @@ pub enum Error {
     /// The request has been through this very process before.
     #[error("the request came back to the proxy that sent it: a node's address is the proxy's own")]
     Loop,
+    /// The method is one that no resource of ours has.
+    #[error("this proxy has neither CONNECT nor TRACE")]
+    MethodOfOthers,
     /// No node of a role may be given a request.
     #[error("no {} node is ready", .0.name())]
     NoNode(Role),
@@ -144,6 +147,12 @@ impl Error {
             Self::WrongMethod { allow } => Rescue {
                 allow: Some(*allow),
                 ..of_client(405, Cause::Invalid)
+            },
+            // What follows a refused CONNECT may be the bytes of the tunnel that its client took for
+            // granted, written by whoever is at the other end of that client.
+            Self::MethodOfOthers => Rescue {
+                allow: Some("GET, HEAD, POST"),
+                ..closing(405, Cause::Invalid)
             },
             Self::Loop => Rescue {
                 side: Side::Proxy,

@@ -20,6 +20,8 @@ pub const CONNECTION_OPTIONS_MAX: usize = 32;
 /// Bytes of a request body, default of `--max-payload-size`. Above: 413. Images travel as base64 in
 /// the JSON, so tens of MiB are ordinary.
 pub const BODY_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Highest `--max-payload-size`: far beyond any memory, and far from where sums of lengths overflow.
+pub const BODY_BYTES_CEILING: u64 = 1 << 40;
 /// Open objects and arrays in a JSON body; deeper is refused with 400.
 pub const JSON_DEPTH_MAX: usize = 512;
 
@@ -60,13 +62,16 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// Turn of a shard's coarse clock: deadlines are felt at most this much late.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// From the first byte of a head to its end; else 408.
+/// Longest time an operator may set: a year, which no deadline can overflow with.
+pub const PERIOD_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// From the first byte of a head to its end, default of `--head-timeout-secs`; else 408.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// Longest pause inside a request body; else 408.
+/// Longest pause inside a request body, default of `--body-idle-timeout-secs`; else 408.
 pub const BODY_IDLE_TIMEOUT: Duration = Duration::from_secs(30);
-/// A client connection may idle this long between requests.
+/// A client connection may idle this long between requests, default of `--keep-alive-timeout-secs`.
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(75);
-/// A client that takes no byte for this long is closed.
+/// A client that takes no byte for this long is cut off, default of `--write-timeout-secs`.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A FIN this soon after a request's last byte is a half-close; later, the client has gone.
 pub const HALF_CLOSE_WINDOW: Duration = Duration::from_millis(100);
@@ -77,7 +82,8 @@ pub const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// Idle upstream connections live this long; vLLM closes them after 5.0 s.
 pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
-/// Time for one answer of a node as a whole; what vLLM's example proxy allows.
+/// Time for one answer of a node to begin and longest pause inside it, default of
+/// `--request-timeout-secs` and `--stream-idle-timeout-secs`; what vLLM's example proxy allows.
 pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 /// A decode whose client has left is kept open this long after it was sent, unless its answer has begun.
 /// D must have taken the request in before it can end it: of 108 decodes closed at once, 3 left their
@@ -85,7 +91,7 @@ pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
 /// within 2 s.
 pub const ADMISSION_GRACE: Duration = Duration::from_secs(1);
 
-/// From SIGTERM to the end of the last stream.
+/// From SIGTERM to the end of the last stream, default of `--drain-timeout`.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Prefill and decode nodes tried for one request, in pairs: the first, and one more after a failure.
@@ -99,9 +105,11 @@ pub const REGISTRATION_ENTRIES_MAX: u32 = 64;
 pub const ADDRESS_BYTES_MAX: usize = 255;
 /// Nodes known at a time, both roles together.
 pub const NODES_MAX: usize = 1024;
-/// Nodes ping every 3 s; after this without a ping a node is used only if no other is left.
+/// Nodes ping every 3 s; after this without a ping a node is used only if no other is left. Default of
+/// `--node-fresh-secs`.
 pub const NODE_FRESH: Duration = Duration::from_secs(5);
 /// After this without a ping a node is forgotten: three pings missed and the fourth due.
+/// Default of `--node-expiry-secs`.
 pub const NODE_EXPIRY: Duration = Duration::from_secs(12);
 /// Pause between two health probes of a node that is not ready.
 pub const PROBE_INTERVAL: Duration = Duration::from_millis(500);

@@ -58,11 +58,14 @@ fn run(args: &Args) -> Result<()> {
             ports: config.zmq_ports.clone(),
             shards: config.shards,
             own_http: vec![http],
-            ..registry::Config::default()
+            allow: Vec::new(),
+            fresh: config.node_fresh,
+            expiry: config.node_expiry,
         },
         Arc::clone(&shared.fleet),
         Arc::clone(&shared.registry),
-    )?;
+    )
+    .map_err(bind::registration)?;
     let (shards, ready) = shard::spawn(starts(&config, &shared, &listeners))?;
     let driver = ready.first().map_or(Driver::Epoll, |ready| ready.driver);
     shared.driver.set(driver.name()).unwrap_or_default();
@@ -114,6 +117,7 @@ fn shared(config: &Config) -> Shared {
             via: format!("1.1 pd-proxy-{instance:08x}").into(),
             answer_within: config.answer_within,
             stream_idle: config.stream_idle,
+            client_times: config.client_times,
             metrics: metrics::text,
         },
         fleet: Arc::new(ArcSwap::from_pointee(Snapshot::default())),

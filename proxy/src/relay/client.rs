@@ -6,6 +6,8 @@ use std::rc::Rc;
 use crate::io::{Deadline, Expired, Stream, Timers};
 use crate::limits;
 
+use super::ClientTimes;
+
 /// The client has gone, or takes no bytes: there is nobody to answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Gone;
@@ -19,14 +21,17 @@ pub(super) struct Client {
     pub(super) inbox: Vec<u8>,
     /// The connection's one deadline; whoever waits sets it.
     pub(super) deadline: Deadline,
+    /// How long it may take for what.
+    pub(super) times: ClientTimes,
 }
 
 impl Client {
-    pub(super) fn new(stream: Stream, timers: &Rc<Timers>) -> Self {
+    pub(super) fn new(stream: Stream, timers: &Rc<Timers>, times: ClientTimes) -> Self {
         Self {
             stream: Rc::new(stream),
             inbox: Vec::new(),
             deadline: timers.deadline(),
+            times,
         }
     }
 
@@ -47,8 +52,7 @@ impl Client {
         }
     }
 
-    /// Writes all of `slices`; gives up on a client that takes nothing for
-    /// [`limits::WRITE_TIMEOUT`].
+    /// Writes all of `slices`; gives up on a client that takes nothing for [`ClientTimes::write`].
     ///
     /// # Cancel safety
     ///
@@ -70,12 +74,16 @@ impl Client {
 
     /// Waits until the client takes bytes again.
     pub(super) async fn writable(&self) -> Result<(), Gone> {
-        self.deadline.set(limits::WRITE_TIMEOUT);
-        self.deadline
-            .within(self.stream.writable())
-            .await
-            .or(Err(Gone))?
-            .or(Err(Gone))
+        self.deadline.set(self.times.write);
+        match self.deadline.within(self.stream.writable()).await {
+            Ok(ready) => ready.or(Err(Gone)),
+            Err(Expired) => {
+                // What the kernel holds for it would outlive the connection, and a client of HTTP/1.0
+                // would take the end of the bytes for the end of the answer.
+                self.stream.reset_on_close();
+                Err(Gone)
+            }
+        }
     }
 
     /// Ends the connection after an answer that was given early: our end is closed, and what the client

@@ -28,7 +28,7 @@ pub async fn serve(context: Rc<Context>, stream: Stream) {
 }
 
 async fn requests(context: &Rc<Context>, stream: Stream) {
-    let mut client = Client::new(stream, &context.timers);
+    let mut client = Client::new(stream, &context.timers, context.settings().client_times);
     loop {
         match request::serve(&mut client, context).await {
             Next::Request => {}

@@ -30,8 +30,23 @@ pub struct Settings {
     pub answer_within: Duration,
     /// Longest pause inside a stream of a node.
     pub stream_idle: Duration,
+    /// Times that a client's connection is given.
+    pub client_times: ClientTimes,
     /// Renders `/metrics`; the relay does not know the other shards.
     pub metrics: fn(&Shared) -> String,
+}
+
+/// Times that a client's connection is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimes {
+    /// From the first byte of a request's head to its end.
+    pub head: Duration,
+    /// Longest pause inside a request's body.
+    pub body_idle: Duration,
+    /// Longest pause between two requests.
+    pub keep_alive: Duration,
+    /// Longest time without taking a byte of an answer.
+    pub write: Duration,
 }
 
 /// What all shards share: settings, the published fleet, and three words of memory.

@@ -7,7 +7,6 @@ use std::time::Instant;
 use crate::error::Error;
 use crate::http1::{Chunked, ChunkedEvent, HeadScan, RequestBody, RequestHead};
 use crate::io::clock;
-use crate::limits;
 
 use super::Context;
 use super::client::{Client, ReadError};
@@ -73,12 +72,12 @@ pub(super) async fn read_head(
     if inbox.is_empty() {
         // An idle connection keeps no buffer, and ends at once when the process does.
         inbox = Vec::new();
-        client.deadline.set_idle(limits::KEEP_ALIVE_TIMEOUT);
+        client.deadline.set_idle(client.times.keep_alive);
         if context.is_draining() || !client.read_more(&mut inbox).await.unwrap_or(false) {
             return Err(NoRequest::Ended);
         }
     }
-    client.deadline.set(limits::HEAD_TIMEOUT);
+    client.deadline.set(client.times.head);
     loop {
         match scan.find(&inbox) {
             Ok(Some(head_bytes)) => {
@@ -118,7 +117,7 @@ pub(super) async fn read_body(
             // Refused before any of it is kept.
             let length = usize::try_from(length).ok().filter(|_| length <= limit);
             let length = length.ok_or(Error::BodyTooLarge { limit })?;
-            let end = head_bytes + length;
+            let end = head_bytes.saturating_add(length);
             if bytes.len() < end {
                 invite(client, &head).await?;
             }
@@ -195,7 +194,7 @@ async fn read_chunked(
 }
 
 async fn read_body_part(client: &Client, buffer: &mut Vec<u8>) -> Result<(), NoRequest> {
-    client.deadline.set(limits::BODY_IDLE_TIMEOUT);
+    client.deadline.set(client.times.body_idle);
     match client.read_more(buffer).await {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::Truncated.into()),

@@ -23,4 +23,4 @@ mod stream;
 mod watch;
 
 pub use connection::serve;
-pub use context::{Context, Phase, PhaseCell, Settings, Shared};
+pub use context::{ClientTimes, Context, Phase, PhaseCell, Settings, Shared};

@@ -41,9 +41,7 @@ pub(super) fn target(path: &[u8], method: Method) -> Result<Target, Error> {
     };
     match path {
         // No request has these two methods for a resource (RFC 9110 §9.3.6, §9.3.8).
-        _ if matches!(method, Method::Connect | Method::Trace) => Err(Error::WrongMethod {
-            allow: "GET, HEAD, POST",
-        }),
+        _ if matches!(method, Method::Connect | Method::Trace) => Err(Error::MethodOfOthers),
         b"/v1/completions" => post(Target::Generate(Route::Completions)),
         b"/v1/chat/completions" => post(Target::Generate(Route::ChatCompletions)),
         b"/v1/models" => get(Target::Node(Route::Models)),

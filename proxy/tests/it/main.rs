@@ -5,5 +5,12 @@
 //! Every test runs on the driver that `PD_TEST_IO_DRIVER` names (`io_uring` or `epoll`; without it the
 //! proxy's own choice), and every proxy is asked on which it really runs.
 
+mod bodies;
+mod driver;
+mod framing;
+mod keep_alive;
+mod lifecycle;
+mod limits;
+mod registration;
 mod smoke;
 mod support;

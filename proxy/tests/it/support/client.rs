@@ -159,6 +159,15 @@ impl Client {
         self
     }
 
+    /// Sends the last bytes and ends our side in the same segment, so that the proxy learns of both at
+    /// the same time.
+    pub(crate) fn send_and_half_close(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        let more = rustix::net::SendFlags::MORE;
+        let sent = rustix::net::send(&self.stream, bytes.as_ref(), more);
+        assert_eq!(sent, Ok(bytes.as_ref().len()));
+        self.half_close()
+    }
+
     /// The next response to anything but a HEAD.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {

@@ -3,7 +3,9 @@
 pub(crate) mod client;
 pub(crate) mod fleet;
 pub(crate) mod node;
+pub(crate) mod procfs;
 pub(crate) mod proxy;
+pub(crate) mod scripted;
 
 use std::time::{Duration, Instant};
 

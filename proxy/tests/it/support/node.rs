@@ -84,6 +84,11 @@ impl Node {
             .expect("the node gets a request")
     }
 
+    /// The next request it gets within `limit`.
+    pub(crate) fn take(&self, limit: std::time::Duration) -> Option<Seen> {
+        self.seen.lock().unwrap().recv_timeout(limit).ok()
+    }
+
     /// Asserts that it got no other request so far.
     #[track_caller]
     pub(crate) fn assert_idle(&self) {

@@ -132,7 +132,10 @@ impl Error {
             Self::BodyTooLarge { .. } => closing(413, Cause::Invalid),
             Self::ContentType => of_client(400, Cause::Invalid),
             Self::ContentEncoding => of_client(415, Cause::Invalid),
-            Self::Json(_) => of_client(400, Cause::Invalid),
+            Self::Json(error) => Rescue {
+                param: error.param().map(Cow::Borrowed),
+                ..of_client(400, Cause::Invalid)
+            },
             Self::Refusal(refusal) => Rescue {
                 param: Some(Cow::Borrowed(refusal.param())),
                 ..of_client(400, Cause::Invalid)

@@ -4,6 +4,7 @@ pub(crate) mod client;
 pub(crate) mod fleet;
 pub(crate) mod node;
 pub(crate) mod proxy;
+pub(crate) mod script;
 
 use std::time::{Duration, Instant};
 

@@ -5,5 +5,14 @@
 //! Every test runs on the driver that `PD_TEST_IO_DRIVER` names (`io_uring` or `epoll`; without it the
 //! proxy's own choice), and every proxy is asked on which it really runs.
 
-mod smoke;
+mod decode;
+mod disconnect;
+mod endpoints;
+mod failover;
+mod headers;
+mod pairing;
+mod pool;
+mod prefill;
+mod request_ids;
+mod streaming;
 mod support;

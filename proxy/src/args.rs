@@ -104,6 +104,6 @@ pub struct Args {
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text
         .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
+        .map_err(|error| format!("not a number of seconds: {error}"))?;
     Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())
 }

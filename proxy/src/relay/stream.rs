@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::http1::{HeadWriter, Pieces, end_to_end, reason};
 use crate::io::{Deadline, Stream, clock};
 use crate::telemetry::Counter;
-use crate::upstream::{Answer, Fault};
+use crate::upstream::{Answer, Connection, Fault};
 
 use super::Context;
 use super::body::{Body, Framing};
@@ -32,8 +32,9 @@ pub(super) enum Ending {
     /// The node broke it off. The client has seen a part, and must see that it is a part: its
     /// connection has been ended.
     Cut(Fault),
-    /// The client has gone.
-    ClientLeft,
+    /// The client has gone. The node's connection, if no byte of a body had come yet: the node may not
+    /// have taken the request in.
+    ClientLeft(Option<Connection>),
 }
 
 /// Relays `answer`, head and body, to the client. Ends the node's connection unless the answer ended
@@ -79,7 +80,7 @@ pub(super) async fn relay(
             }
             Ending::Whole
         }
-        Err(Broken::Client) => Ending::ClientLeft,
+        Err(Broken::Client) => Ending::ClientLeft(Some(upstream).filter(|_| !body.has_begun())),
         Err(Broken::Node(fault)) if !head.is_empty() => Ending::Unsent(fault),
         Err(Broken::Node(fault)) => {
             if body.framing() == Framing::Close {

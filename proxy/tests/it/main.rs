@@ -4,6 +4,12 @@
 //!
 //! Every test runs on the driver that `PD_TEST_IO_DRIVER` names (`io_uring` or `epoll`; without it the
 //! proxy's own choice), and every proxy is asked on which it really runs.
+#![cfg(test)]
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "the rules of a shard; these threads of tests wait, lock and read the environment"
+)]
 
 mod bodies;
 mod driver;

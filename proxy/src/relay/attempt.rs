@@ -65,20 +65,19 @@ pub(super) struct Downstream<'a> {
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     context: &'a Rc<Context>,
-    prefill: InFlight,
+    prefill: Arc<Node>,
     decode: InFlight,
     id: RequestId,
     ledger: Ledger,
 }
 
 impl<'a> Attempt<'a> {
-    /// Counts the request at both nodes of `pair` and gives it an id that names them.
+    /// Counts the request at D, where KV will come for it, and gives it an id that names both nodes.
     pub(super) fn new(context: &'a Rc<Context>, pair: &Pair) -> Self {
-        let count = |node: &Arc<Node>| InFlight::new(Arc::clone(node), context.shard);
         Self {
             context,
-            prefill: count(&pair.prefill),
-            decode: count(&pair.decode),
+            prefill: Arc::clone(&pair.prefill),
+            decode: InFlight::new(Arc::clone(&pair.decode), context.shard),
             id: RequestId::new(&pair.prefill.kv, &pair.decode.kv, context.random()),
             ledger: Ledger::new(),
         }
@@ -92,14 +91,9 @@ impl<'a> Attempt<'a> {
     /// Dropping it closes the connections to the nodes, and may leave KV at D.
     pub(super) async fn run(mut self, job: Job, mut down: Downstream<'_>) -> Outcome {
         let began = clock::now();
+        let busy = InFlight::new(Arc::clone(&self.prefill), self.context.shard);
         self.ledger.note(Event::SendPrefill);
-        let leg = prefill::run(
-            self.context,
-            &self.prefill,
-            &job.incoming,
-            &job.patch,
-            &self.id,
-        );
+        let leg = prefill::run(self.context, &busy, &job.incoming, &job.patch, &self.id);
         // Once it was sent it is waited for, whether or not the client still waits.
         // Boxed, as each leg is: a stream that runs for hours holds no room for what is over.
         let prefilled = down.watch.beside(Box::pin(leg)).await;
@@ -110,6 +104,8 @@ impl<'a> Attempt<'a> {
         if let Err(error) = prefilled {
             return Box::pin(self.not_prefilled(error, job, down)).await;
         }
+        // P has nothing to do with what follows, which may take hours.
+        drop(busy);
         if self.ledger.note(Event::PrefillSucceeded) == Action::Drain {
             self.drain(job);
             return Outcome::Over(Err(Ended::ClientLeft));
@@ -194,7 +190,7 @@ impl<'a> Attempt<'a> {
         job: Job,
         mut down: Downstream<'_>,
     ) -> Outcome {
-        let (context, node) = (self.context, Arc::clone(self.prefill.node()));
+        let (context, node) = (self.context, Arc::clone(&self.prefill));
         match error {
             NotPrefilled::Refused(refused) => {
                 self.ledger.note(Event::PrefillRefused);

@@ -12,11 +12,20 @@
 )]
 
 mod bodies;
+mod decode;
+mod disconnect;
 mod driver;
+mod endpoints;
+mod failover;
 mod framing;
+mod headers;
 mod keep_alive;
 mod lifecycle;
 mod limits;
+mod pairing;
+mod pool;
+mod prefill;
 mod registration;
-mod smoke;
+mod request_ids;
+mod streaming;
 mod support;

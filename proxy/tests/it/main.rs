@@ -10,6 +10,12 @@
     clippy::disallowed_types,
     reason = "the rules of a shard; these threads of tests wait, lock and read the environment"
 )]
+#![expect(
+    clippy::string_slice,
+    clippy::too_many_lines,
+    clippy::large_stack_arrays,
+    reason = "messages are cut at every byte, and a table of cases is as long as it must be"
+)]
 
 mod bodies;
 mod decode;

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every request goes this way, whatever its endpoint; what the proxy or any one node can answer leaves
-//! it after `read body`, and comes back to it for its answer. [`attempt`](super::attempt) is the part
+//! it after `read body`, and comes back to it for its answer. `attempt` is the part
 //! that a second pair may go through again. What is counted at a node is given back when its guard is
 //! dropped, wherever the request ends.
 

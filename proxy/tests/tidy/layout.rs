@@ -104,7 +104,6 @@ pub(crate) fn check_targets(
     findings
 }
 
-#[cfg(test)]
 fn set(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }

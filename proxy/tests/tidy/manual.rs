@@ -1,6 +1,6 @@
 //! Whether the manual tells of everything there is.
 
-/// The flags of `args.rs`, as they are typed.
+/// The flags of `args`, as they are typed.
 pub(crate) fn flags(args: &str) -> Vec<String> {
     let names = args.lines().filter_map(|line| {
         let (name, _) = line.strip_prefix("    pub ")?.split_once(':')?;

@@ -39,14 +39,11 @@ impl Source {
 
     /// The lines of its code with their numbers, without its `mod tests`.
     pub(crate) fn product(&self) -> Vec<(usize, &str)> {
-        let end = if self.is_test() {
-            0
-        } else {
-            self.code
-                .find("#[cfg(test)]\nmod tests {")
-                .unwrap_or(self.code.len())
-        };
-        numbered(&self.code[..end]).collect()
+        if self.is_test() {
+            return Vec::new();
+        }
+        let product = self.code.split("#[cfg(test)]\nmod tests {").next();
+        numbered(product.unwrap_or_default()).collect()
     }
 }
 

@@ -255,7 +255,8 @@ fn durations(out: &mut Exposition, shards: &[Arc<Counters>]) {
     out.histogram(name, "", shards.iter().map(|shard| &shard.request));
     let name = "stage_duration_seconds";
     out.family(name, "histogram", "How long each stage of a request took.");
-    for stage in Stage::ALL {
+    // A client's own pace is no figure of ours: the clocks start when a request is complete.
+    for stage in Stage::ALL.iter().filter(|stage| **stage != Stage::Request) {
         let parts = shards
             .iter()
             .filter_map(|shard| shard.stages.get(*stage as usize));

@@ -403,9 +403,25 @@ fn malformed_request_line_is_refused() {
 fn misspelt_version_is_refused() {
     let nodes = Scripted::echo();
     let versions = [
-        "http/1.1", "Http/1.1", "HTTP/1", "HTTP/1.", "HTTP/11", "HTTP/1.1.1", "HTTP/1.10", "HTTP/01.1",
-        "HTTP/+1.1", "HTTP/1.+1", "HTTP 1.1", "HTTPS/1.1", "/HTTP/1.1", "XTTP/1.1", "HTTP/1,1",
-        "HTTP/x.1", "HTTP//1.1", "HTTP/1.1x", "HTTP/1.\u{661}",
+        "http/1.1",
+        "Http/1.1",
+        "HTTP/1",
+        "HTTP/1.",
+        "HTTP/11",
+        "HTTP/1.1.1",
+        "HTTP/1.10",
+        "HTTP/01.1",
+        "HTTP/+1.1",
+        "HTTP/1.+1",
+        "HTTP 1.1",
+        "HTTPS/1.1",
+        "/HTTP/1.1",
+        "XTTP/1.1",
+        "HTTP/1,1",
+        "HTTP/x.1",
+        "HTTP//1.1",
+        "HTTP/1.1x",
+        "HTTP/1.\u{661}",
     ];
     for version in versions {
         let bytes = request_line(&format!("POST /v1/completions {version}"));

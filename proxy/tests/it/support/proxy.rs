@@ -72,7 +72,11 @@ impl Proxy {
 
     /// As [`Proxy::start`], from a command that may have arguments and variables already.
     pub(crate) fn start_command(command: &mut Command) -> Self {
-        let (port, zmq_port) = (free_port(), free_port());
+        Self::start_on(command, free_port(), free_port())
+    }
+
+    /// As [`Proxy::start_command`], on these ports.
+    pub(crate) fn start_on(command: &mut Command, port: u16, zmq_port: u16) -> Self {
         command.args([
             "--host",
             "127.0.0.1",

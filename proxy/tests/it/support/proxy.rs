@@ -77,6 +77,18 @@ impl Proxy {
 
     /// As [`Proxy::start_command`], on these ports.
     pub(crate) fn start_on(command: &mut Command, port: u16, zmq_port: u16) -> Self {
+        let proxy = Self::start_unchecked(command, port, zmq_port);
+        if let Some(driver) = driver() {
+            assert_eq!(
+                proxy.metric(&format!("io_driver_info{{driver=\"{driver}\"}}")),
+                1
+            );
+        }
+        proxy
+    }
+
+    /// As [`Proxy::start_on`], on whatever driver the command asks for.
+    pub(crate) fn start_unchecked(command: &mut Command, port: u16, zmq_port: u16) -> Self {
         command.args([
             "--host",
             "127.0.0.1",
@@ -109,12 +121,6 @@ impl Proxy {
             log,
         };
         proxy.wait_for_log("is ready");
-        if let Some(driver) = driver() {
-            assert_eq!(
-                proxy.metric(&format!("io_driver_info{{driver=\"{driver}\"}}")),
-                1
-            );
-        }
         proxy
     }
 

@@ -91,7 +91,7 @@ pub fn spawn(starts: Vec<Start>) -> Result<(Shards, Vec<Ready>), StartError> {
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
         let gone = || io::Error::other("it ended before it was ready");
-        all.push(ready.recv().map_err(|_| gone())??);
+        all.push(ready.recv().map_err(|_ended| gone())??);
     }
     Ok((Shards { threads, ended }, all))
 }

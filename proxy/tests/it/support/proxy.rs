@@ -72,7 +72,23 @@ impl Proxy {
 
     /// As [`Proxy::start`], from a command that may have arguments and variables already.
     pub(crate) fn start_command(command: &mut Command) -> Self {
-        let (port, zmq_port) = (free_port(), free_port());
+        Self::start_on(command, free_port(), free_port())
+    }
+
+    /// As [`Proxy::start_command`], on these ports.
+    pub(crate) fn start_on(command: &mut Command, port: u16, zmq_port: u16) -> Self {
+        let proxy = Self::start_unchecked(command, port, zmq_port);
+        if let Some(driver) = driver() {
+            assert_eq!(
+                proxy.metric(&format!("io_driver_info{{driver=\"{driver}\"}}")),
+                1
+            );
+        }
+        proxy
+    }
+
+    /// As [`Proxy::start_on`], on whatever driver the command asks for.
+    pub(crate) fn start_unchecked(command: &mut Command, port: u16, zmq_port: u16) -> Self {
         command.args([
             "--host",
             "127.0.0.1",
@@ -105,12 +121,6 @@ impl Proxy {
             log,
         };
         proxy.wait_for_log("is ready");
-        if let Some(driver) = driver() {
-            assert_eq!(
-                proxy.metric(&format!("io_driver_info{{driver=\"{driver}\"}}")),
-                1
-            );
-        }
         proxy
     }
 

@@ -131,31 +131,26 @@ impl Relay<'_> {
         tail: Vec<u8>,
         watch: &mut Watch,
     ) -> Result<bool, Broken> {
-        if !tail.is_empty() {
-            let Step { unsent, ended } = self.pass(body, head, &tail)?;
-            self.flush(unsent).await?;
-            if let Some(is_clean) = ended {
-                return Ok(is_clean);
+        let mut step = if tail.is_empty() {
+            if !self.wait(watch, HEAD_HOLD).await? {
+                send(self.client, &mut [IoSlice::new(head)]).await?;
+                head.clear();
             }
-        } else if !self.wait(watch, HEAD_HOLD).await? {
-            send(self.client, &mut [IoSlice::new(head)]).await?;
-            head.clear();
-        }
+            self.turn(body, head)?
+        } else {
+            self.pass(body, head, &tail)?
+        };
         drop(tail);
         loop {
-            let Step { unsent, ended } = self.turn(body, head)?;
-            if !unsent.is_empty() {
-                self.flush(unsent).await?;
-            }
-            if let Some(is_clean) = ended {
+            self.flush(step.unsent).await?;
+            if let Some(is_clean) = step.ended {
                 return Ok(is_clean);
             }
-            if !self
-                .wait(watch, self.context.settings().stream_idle)
-                .await?
-            {
+            let stream_idle = self.context.settings().stream_idle;
+            if !self.wait(watch, stream_idle).await? {
                 return Err(Fault::Timeout.into());
             }
+            step = self.turn(body, head)?;
         }
     }
 

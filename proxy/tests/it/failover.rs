@@ -1,6 +1,6 @@
 //! A decode node that fails before its answer: one more try, as a whole.
 
-use crate::support::client::{End, Response};
+use crate::support::client::{End, Response, post};
 use crate::support::node::{Node, event, events, json, stream_head};
 use crate::support::script::{
     STREAM, Script, Scripted, in_turn, on_cue, prefills, says, says_and_closes, says_and_resets,
@@ -114,7 +114,7 @@ fn decode_that_is_cut_after_an_event_is_not_tried_again() {
         let (cue, script) = on_cue(vec![begun.clone()], last);
         let nodes = Scripted::of([prefills(), prefills()], [script, prefills()]);
         let mut client = nodes.proxy.connect();
-        client.send(crate::support::client::post(COMPLETIONS, STREAM));
+        client.send(post(COMPLETIONS, STREAM));
         cue.send(()).unwrap();
         client.wait_for(b"data: 1\n\n");
         cue.send(()).unwrap();
@@ -132,7 +132,7 @@ fn decode_that_is_cut_after_its_head_is_not_tried_again() {
     let (cue, script) = on_cue(vec![stream_head().to_vec()], says_and_closes(""));
     let nodes = Scripted::of([prefills(), prefills()], [script, prefills()]);
     let mut client = nodes.proxy.connect();
-    client.send(crate::support::client::post(COMPLETIONS, STREAM));
+    client.send(post(COMPLETIONS, STREAM));
     cue.send(()).unwrap();
     client.wait_for(b"\r\n\r\n");
     cue.send(()).unwrap();
@@ -158,9 +158,9 @@ fn request_after_a_failure_succeeds_with_the_same_nodes() {
     let decode = in_turn([says_and_closes(""), says(events(&["1"]))]);
     let nodes = Scripted::of([prefills()], [decode]);
     let mut client = nodes.proxy.connect();
-    client.send(crate::support::client::post(COMPLETIONS, STREAM));
+    client.send(post(COMPLETIONS, STREAM));
     client.response().openai_error(502);
-    client.send(crate::support::client::post(COMPLETIONS, STREAM));
+    client.send(post(COMPLETIONS, STREAM));
     assert_eq!(client.response().events(), ["1", "[DONE]"]);
     let ids = |node: &Node| [node.next().id().to_owned(), node.next().id().to_owned()];
     assert_eq!(ids(&nodes.prefill[0]), ids(&nodes.decode[0]));

@@ -4,8 +4,11 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::sync::mpsc::channel;
 
+use pd_bench::sim::{Action, Fault};
+
 use crate::support::client::{Client, post};
 use crate::support::eventually;
+use crate::support::fleet::Fleet;
 use crate::support::node::{Node, Reads, Seen, event, events, json, stream_head};
 use crate::support::proxy::Proxy;
 use crate::support::script::{
@@ -286,4 +289,25 @@ fn connection_of_a_client_that_left_is_closed() {
     client.send(post(COMPLETIONS, STREAM)).wait_for(b"data: 1");
     client.reset();
     assert_eq!(is_felt.recv_timeout(crate::support::PATIENCE).unwrap(), 0);
+}
+
+#[test]
+fn nodes_that_close_idle_connections_lose_no_request() {
+    let fleet = Fleet::start();
+    for sim in fleet.prefill.iter().chain(&fleet.decode) {
+        sim.inject(Fault::always(Action::CloseIdle { ms: 1 }));
+    }
+    let model = &fleet.decode[0].options().model;
+    let body = format!("{{\"model\":\"{model}\",\"prompt\":\"x\",\"max_tokens\":1}}");
+    let mut client = fleet.proxy.connect();
+    for _ in 0..200 {
+        client.send(post(COMPLETIONS, &body));
+        let response = client.response();
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    for sim in fleet.prefill.iter().chain(&fleet.decode) {
+        assert_eq!(sim.ledger().total().finished, 200);
+        assert_eq!(sim.ledger().total().started, 200);
+    }
+    fleet.assert_clean();
 }

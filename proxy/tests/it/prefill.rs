@@ -1,8 +1,15 @@
 //! The prefill leg: its body, and that nothing goes to a decode node before it has succeeded.
 
-use crate::support::client::{Client, Response};
-use crate::support::node::{event, events, json, stream_head};
-use crate::support::script::{STREAM, Script, Scripted, prefills, says, says_and_closes};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::support::client::{Client, End, Response, post};
+use crate::support::fleet::Fleet;
+use crate::support::node::{Node, event, events, json, stream_head};
+use crate::support::proxy::Proxy;
+use crate::support::script::{
+    STREAM, Script, Scripted, on_cue, prefills, says, says_and_closes, says_and_resets,
+};
 
 const CHAT: &str = "/v1/chat/completions";
 const COMPLETIONS: &str = "/v1/completions";
@@ -271,7 +278,7 @@ failing_prefill!(
 failing_prefill!(
     prefill_reset_before_the_head_is_taken_over,
     only_prefill_reset_before_the_head_is_502,
-    crate::support::script::says_and_resets("")
+    says_and_resets("")
 );
 failing_prefill!(
     prefill_cut_inside_the_head_is_taken_over,
@@ -323,7 +330,7 @@ fn only_prefill_that_refuses_connections_is_502() {
 
 #[test]
 fn prefill_that_does_not_answer_in_time_is_504() {
-    let proxy = crate::support::proxy::Proxy::start_with(&["--request-timeout-secs", "0.2"]);
+    let proxy = Proxy::start_with(&["--request-timeout-secs", "0.2"]);
     let silent: Script = Box::new(|_, _| true);
     let nodes = Scripted::behind(proxy, [silent], [prefills()]);
     nodes.proxy.post(COMPLETIONS, STREAM).openai_error(504);
@@ -339,10 +346,10 @@ fn decode_waits_for_the_last_byte_of_prefill() {
         event("[DONE]"),
         b"0\r\n".to_vec(),
     ];
-    let (cue, script) = crate::support::script::on_cue(parts, says("\r\n"));
+    let (cue, script) = on_cue(parts, says("\r\n"));
     let nodes = Scripted::of([script], [says(json(200, "{}"))]);
     let mut client: Client = nodes.proxy.connect();
-    client.send(crate::support::client::post(COMPLETIONS, STREAM));
+    client.send(post(COMPLETIONS, STREAM));
     nodes.prefill[0].next();
     for _ in 0..4 {
         cue.send(()).unwrap();
@@ -353,4 +360,48 @@ fn decode_waits_for_the_last_byte_of_prefill() {
     assert_eq!(client.response().status, 200);
     nodes.decode[0].next();
     nodes.assert_idle();
+}
+
+/// Makes the port of `node` one that answers no SYN: bound, with its queue full. What holds it so.
+fn black_hole(node: &Node) -> (rustix::fd::OwnedFd, Vec<TcpStream>) {
+    use rustix::net::{AddressFamily, SocketType, bind, listen, socket, sockopt};
+    node.close_port();
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    bind(&socket, &node.http).unwrap();
+    listen(&socket, 0).unwrap();
+    let connect = || TcpStream::connect_timeout(&node.http, Duration::from_millis(100));
+    let queued = std::iter::from_fn(|| connect().ok()).collect();
+    (socket, queued)
+}
+
+#[test]
+fn only_prefill_that_takes_no_connection_is_504_after_two_seconds() {
+    let nodes = Scripted::of([prefills()], [prefills()]);
+    let _hole = black_hole(&nodes.prefill[0]);
+    let began = Instant::now();
+    nodes.proxy.post(COMPLETIONS, STREAM).openai_error(504);
+    assert!(began.elapsed() >= Duration::from_millis(1_900));
+    nodes.assert_idle();
+}
+
+#[test]
+fn refusal_of_prefill_that_is_cut_is_seen_to_be_cut() {
+    let answer = "HTTP/1.1 400 Bad Request\r\ncontent-length: 100\r\n\r\n{\"error\":";
+    let response = refused_by_prefill(says_and_closes(answer));
+    assert_eq!((response.status, response.end), (400, End::Cut));
+}
+
+#[test]
+fn prompt_that_is_too_long_is_refused_by_prefill_alone() {
+    let fleet = Fleet::start();
+    let body = format!(
+        "{{\"prompt\":\"{}\",\"max_tokens\":3}}",
+        "word ".repeat(40_000)
+    );
+    let response = fleet.proxy.post(COMPLETIONS, &body);
+    assert_eq!(response.status, 400, "{}", response.text());
+    assert_eq!(fleet.prefill[0].ledger().total().refused, 1);
+    assert_eq!(fleet.decode[0].ledger().total().started, 0);
+    fleet.assert_clean();
 }

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use pd_bench::sim::{chat_prompt, chat_text, completion_text, text, tokenize};
 use serde_json::json;
 
-use crate::support::client::post_with;
+use crate::support::client::{post, post_with};
 use crate::support::fleet::Fleet;
 use crate::support::node::{events, json};
 use crate::support::script::{STREAM, Scripted, prefills, says};
@@ -40,7 +40,7 @@ fn every_request_has_an_id_of_its_own() {
     let mut client = nodes.proxy.connect();
     let mut ids = HashSet::new();
     for _ in 0..300 {
-        client.send(crate::support::client::post(COMPLETIONS, STREAM));
+        client.send(post(COMPLETIONS, STREAM));
         assert_eq!(client.response().status, 200);
         let (prefill, decode) = (nodes.prefill[0].next(), nodes.decode[0].next());
         assert_eq!(prefill.id(), decode.id());

@@ -2,10 +2,14 @@
 
 use std::sync::mpsc::Sender;
 
+use pd_bench::sim::{Action, Fault, completion_text};
+
 use crate::support::client::{Client, End, Response, post};
+use crate::support::fleet::Fleet;
 use crate::support::node::{event, stream_head};
+use crate::support::proxy::Proxy;
 use crate::support::script::{
-    STREAM, Script, Scripted, on_cue, says, says_and_closes, says_and_resets,
+    STREAM, Script, Scripted, on_cue, prefills, says, says_and_closes, says_and_resets,
 };
 
 const COMPLETIONS: &str = "/v1/completions";
@@ -194,10 +198,48 @@ fn endless_chunk_extension_cuts_the_stream() {
 
 #[test]
 fn node_that_pauses_for_too_long_cuts_the_stream() {
-    let proxy = crate::support::proxy::Proxy::start_with(&["--stream-idle-timeout-secs", "0.2"]);
+    let proxy = Proxy::start_with(&["--stream-idle-timeout-secs", "0.2"]);
     let parts = [stream_head(), CHUNK.as_bytes()].concat();
-    let nodes = Scripted::behind(proxy, [crate::support::script::prefills()], [says(parts)]);
+    let nodes = Scripted::behind(proxy, [prefills()], [says(parts)]);
     let response = nodes.proxy.post(COMPLETIONS, STREAM);
     assert_eq!(response.text(), "data: x\n\n");
     assert_eq!(response.end, End::Cut);
+}
+
+/// Asserts that a stream of a simulated D that breaks as `action` says, after three events, is exact up
+/// to there and cut.
+#[track_caller]
+fn assert_broken(action: Action) {
+    let fleet = Fleet::start();
+    fleet.decode[0].inject(Fault::once(action));
+    let response = fleet.proxy.post(COMPLETIONS, STREAM);
+    assert_eq!((response.status, response.end), (200, End::Cut));
+    assert_eq!(response.events().len(), 3, "{}", response.text());
+    let whole = completion_text(&fleet.decode[0].options().model, "hi", 0, 5);
+    let part = response.generated();
+    assert!(!part.is_empty() && whole.starts_with(&part), "{part}");
+    fleet.assert_clean();
+}
+
+#[test]
+fn stream_of_a_simulated_node_that_is_closed_is_cut() {
+    assert_broken(Action::CloseMidStream { events: 3 });
+}
+
+#[test]
+fn stream_of_a_simulated_node_that_is_reset_is_cut() {
+    assert_broken(Action::ResetMidStream { events: 3 });
+}
+
+#[test]
+fn error_inside_a_stream_reaches_the_client_as_it_is() {
+    let fleet = Fleet::start();
+    let error = Action::StreamError { events: 2 };
+    fleet.decode[0].inject(Fault::once(error));
+    let response = fleet.proxy.post(COMPLETIONS, STREAM);
+    assert_eq!((response.status, response.end), (200, End::Whole));
+    let events = response.events();
+    assert!(events[2].contains("\"error\""), "{}", response.text());
+    assert_eq!(events.last().map(String::as_str), Some("[DONE]"));
+    fleet.assert_clean();
 }

@@ -480,6 +480,14 @@ fn name_with_two_addresses_is_tried_at_both_until_one_serves() {
     assert_eq!(tried, [one, two, one, two, two]);
 }
 
+#[test]
+fn every_seed_keeps_the_property() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/table");
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        check_table(&std::fs::read(seed.unwrap().path()).unwrap());
+    }
+}
+
 proptest! {
     #[test]
     fn table_agrees_with_a_naive_one(data in proptest::collection::vec(any::<u8>(), 0..1500)) {

@@ -192,7 +192,7 @@ impl Client {
     /// Appends what arrives next to the inbox; false at the end of the stream.
     #[track_caller]
     fn more(&mut self) -> bool {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 16_384];
         match self.stream.read(&mut buffer) {
             Ok(0) => false,
             Ok(bytes) => {
@@ -247,7 +247,11 @@ impl Client {
         let mut lines = head.split("\r\n");
         let status_line = lines.next().unwrap();
         assert!(status_line.starts_with("HTTP/1.1 "), "{head}");
-        let status = status_line[9..12].parse().expect("a status");
+        let status = status_line
+            .get(9..12)
+            .unwrap_or_default()
+            .parse()
+            .expect("a status");
         let fields: Vec<(String, String)> = lines
             .filter(|line| !line.is_empty())
             .map(|line| line.split_once(": ").expect("a field"))

@@ -175,7 +175,10 @@ impl Node {
 
 /// A node's announcements, once a second, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Registration(Sender<()>);
+pub(crate) struct Registration {
+    /// Its end is the end of the announcements.
+    _ends: Sender<()>,
+}
 
 /// Announces a node from a DEALER, as vLLM does.
 pub(crate) fn register(proxy: &Proxy, role: &str, http: &str, kv: &str) -> Registration {
@@ -195,7 +198,7 @@ pub(crate) fn register(proxy: &Proxy, role: &str, http: &str, kv: &str) -> Regis
             }
         }
     });
-    Registration(sender)
+    Registration { _ends: sender }
 }
 
 /// The body of a registration.
@@ -238,7 +241,7 @@ fn read_request(
     reads: Reads,
 ) -> Option<Seen> {
     let mut more = |inbox: &mut Vec<u8>| {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 16_384];
         let bytes = stream.read(&mut buffer).ok().filter(|bytes| *bytes > 0)?;
         inbox.extend_from_slice(&buffer[..bytes]);
         Some(())

@@ -13,7 +13,7 @@ use super::proxy::Proxy;
 pub(crate) type Script = Box<dyn FnMut(&Seen, &mut TcpStream) -> bool + Send>;
 
 /// A request that streams five tokens.
-pub(crate) const STREAM: &str = r#"{"model":"m","prompt":"hi","max_tokens":5,"stream":true}"#;
+pub(crate) const STREAM: &str = r#"{"prompt":"hi","max_tokens":5,"stream":true}"#;
 
 /// Answers every request with `bytes`.
 pub(crate) fn says(bytes: impl Into<Vec<u8>>) -> Script {

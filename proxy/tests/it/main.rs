@@ -13,7 +13,6 @@
 #![expect(
     clippy::string_slice,
     clippy::too_many_lines,
-    clippy::large_stack_arrays,
     reason = "messages are cut at every byte, and a table of cases is as long as it must be"
 )]
 

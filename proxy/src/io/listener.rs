@@ -6,9 +6,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use rustix::event::epoll;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, sockopt};
+use rustix::net::{Shutdown, SocketFlags, sockopt};
 
 use super::Stream;
+use super::stream::tcp_socket;
 
 /// A listening socket that several threads may hold: the shard that accepts, and whoever may end the
 /// listening.
@@ -96,13 +97,7 @@ impl Listener {
 }
 
 fn bind(address: SocketAddr, shared: bool) -> io::Result<OwnedFd> {
-    let family = if address.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
-    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    let socket = tcp_socket(address)?;
     // Without it, connections of a process that has just ended would keep the port.
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if shared {

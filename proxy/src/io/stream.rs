@@ -52,13 +52,7 @@ impl Stream {
     ///
     /// Dropping it closes the half-open socket.
     pub async fn connect(address: SocketAddr) -> io::Result<Self> {
-        let family = if address.is_ipv4() {
-            AddressFamily::INET
-        } else {
-            AddressFamily::INET6
-        };
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+        let socket = tcp_socket(address)?;
         match rustix::net::connect(&socket, &address) {
             Ok(()) => return Self::new(socket),
             Err(rustix::io::Errno::INPROGRESS) => {}
@@ -169,6 +163,18 @@ impl Stream {
         let no_time = Some(std::time::Duration::ZERO);
         sockopt::set_socket_linger(self.descriptor(), no_time).unwrap_or_default();
     }
+}
+
+/// A non-blocking socket of the address's family.
+pub(super) fn tcp_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+    Ok(socket)
 }
 
 fn outcome(result: rustix::io::Result<usize>) -> io::Result<Option<usize>> {

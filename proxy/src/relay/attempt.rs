@@ -93,7 +93,7 @@ impl<'a> Attempt<'a> {
         let began = clock::now();
         let busy = InFlight::new(Arc::clone(&self.prefill), self.context.shard);
         self.ledger.note(Event::SendPrefill);
-        let leg = prefill::run(self.context, &busy, &job.incoming, &job.patch, &self.id);
+        let leg = prefill::run(self.context, &busy, &job, &self.id);
         // Once it was sent it is waited for, whether or not the client still waits.
         // Boxed, as each leg is: a stream that runs for hours holds no room for what is over.
         let prefilled = down.watch.beside(Box::pin(leg)).await;
@@ -286,8 +286,7 @@ impl<'a> Attempt<'a> {
         let guard = InFlight::new(Arc::clone(decode.node()), context.shard);
         Drain {
             node: decode,
-            incoming: job.incoming,
-            patch: job.patch,
+            job,
             id,
         }
         .start(context);

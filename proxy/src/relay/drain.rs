@@ -1,20 +1,16 @@
 //! Making a D forget KV that nobody will ask for.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
-use crate::io::{self, clock, spawn, unless_panicked};
+use crate::io::{clock, spawn, unless_panicked};
 use crate::kv_transfer::RequestId;
 use crate::nodes::InFlight;
-use crate::openai::Patch;
 use crate::telemetry::{Cause, Counter, Side, Stage};
-use crate::upstream::{Request, exchange};
 
 use super::Context;
+use super::attempt::Job;
 use super::context::Open;
-use super::incoming::Incoming;
-use super::leg;
-use super::prefill::read_body;
+use super::prefill::{self, read_body};
 
 /// A decode of one token, sent for its effect on D alone: the KV that P pushed under an id is dropped
 /// only when D sees a request of that id end (vLLM 0.9.2 to 0.23, PUT and PUT_ASYNC).
@@ -22,10 +18,8 @@ use super::prefill::read_body;
 pub(super) struct Drain {
     /// The node that holds the KV, counted as busy until it has forgotten it.
     pub(super) node: InFlight,
-    /// The request; its prefill form asks for one token.
-    pub(super) incoming: Incoming,
-    /// What makes the prefill form of it.
-    pub(super) patch: Patch,
+    /// The request, of which the prefill's form is sent: it asks for one token.
+    pub(super) job: Job,
     /// The id the KV came under.
     pub(super) id: RequestId,
 }
@@ -60,20 +54,8 @@ impl Drain {
     }
 
     async fn send(&self, context: &Context) -> Result<(), Box<dyn std::error::Error>> {
-        let deadline: io::Deadline = context.timers.deadline();
-        let node = self.node.node();
-        let body: Vec<&[u8]> = self.patch.slices(self.incoming.body()).collect();
-        let body_bytes = self.patch.len(self.incoming.body());
-        let id = self.id.as_str();
-        let head = leg::head(context, &self.incoming, node, Some(id), Some(body_bytes));
-        let answer_within = context.settings().answer_within;
-        let request = Request {
-            head: &head,
-            body: &body,
-            answer_within,
-            is_sent: &Cell::new(false),
-        };
-        let answer = exchange(&context.pool, node, request, &deadline, clock::now()).await?;
+        let deadline = context.timers.deadline();
+        let answer = prefill::send(context, &self.node, &self.job, &self.id, &deadline).await?;
         let is_clean = read_body(&answer, &deadline, |_| ()).await?;
         let status = answer.head.status;
         if is_clean && answer.is_reusable() {

@@ -6,11 +6,11 @@ use crate::http1::{Chunked, ChunkedEvent, ResponseBody};
 use crate::io::{Deadline, clock};
 use crate::kv_transfer::RequestId;
 use crate::nodes::InFlight;
-use crate::openai::{ErrorEvent, EventScan, Patch};
+use crate::openai::{ErrorEvent, EventScan};
 use crate::upstream::{Answer, Failure, Fault, Request, exchange};
 
 use super::Context;
-use super::incoming::Incoming;
+use super::attempt::Job;
 use super::leg;
 
 /// Why there is no KV at D.
@@ -56,31 +56,44 @@ impl From<Fault> for NotPrefilled {
 pub(super) async fn run(
     context: &Context,
     node: &InFlight,
-    incoming: &Incoming,
-    patch: &Patch,
+    job: &Job,
     id: &RequestId,
 ) -> Result<(), NotPrefilled> {
     // A deadline of its own: the client's is needed by whoever watches the client.
     let deadline = context.timers.deadline();
-    let node = node.node();
-    let body: Vec<&[u8]> = patch.slices(incoming.body()).collect();
-    let body_bytes = patch.len(incoming.body());
-    let head = leg::head(context, incoming, node, Some(id.as_str()), Some(body_bytes));
-    let answer_within = context.settings().answer_within;
-    let request = Request {
-        head: &head,
-        body: &body,
-        answer_within,
-        is_sent: &Cell::new(false),
-    };
-    let answer = exchange(&context.pool, node, request, &deadline, clock::now())
-        .await
-        .map_err(NotPrefilled::Node)?;
+    let sent = send(context, node, job, id, &deadline).await;
+    let answer = sent.map_err(NotPrefilled::Node)?;
     match answer.head.status {
         200 => finish(context, answer, &deadline).await,
         400..500 => Err(NotPrefilled::Refused(Refused::Answer(Box::new(answer)))),
         status => Err(NotPrefilled::Failed { status }),
     }
+}
+
+/// Sends the request for one token under `id` to `node`, P or D, and reads the head of its answer.
+///
+/// # Cancel safety
+///
+/// Dropping it closes the connection.
+pub(super) async fn send(
+    context: &Context,
+    node: &InFlight,
+    job: &Job,
+    id: &RequestId,
+    deadline: &Deadline,
+) -> Result<Answer, Failure> {
+    let Job { incoming, patch } = job;
+    let node = node.node();
+    let body: Vec<&[u8]> = patch.slices(incoming.body()).collect();
+    let body_bytes = patch.len(incoming.body());
+    let head = leg::head(context, incoming, node, Some(id.as_str()), Some(body_bytes));
+    let request = Request {
+        head: &head,
+        body: &body,
+        answer_within: context.settings().answer_within,
+        is_sent: &Cell::new(false),
+    };
+    exchange(&context.pool, node, request, deadline, clock::now()).await
 }
 
 /// Reads a 200 to its end. vLLM reports what fails after admission as an event inside it.

@@ -29,7 +29,7 @@
 //! | [`telemetry`] | what the proxy tells about itself |
 //! | [`control`] | the process around it all: binding, signals, draining |
 //!
-//! Invariants, most of them of absence; `tests/tidy.rs` holds those that can be read off the source:
+//! Invariants, most of them of absence; `tests/tidy` holds those that can be read off the source:
 //!
 //! - No socket, no clock and no `async` in `http1`, `openai`, `kv_transfer`, `nodes`, `balance`, nor in
 //!   the decisions of `registry`.
@@ -40,6 +40,8 @@
 //! - The end of a chunked body is written in one place, where a node's body was seen to end.
 //! - No tree of a request's JSON is ever built; D gets the client's bytes untouched.
 //! - Nothing reads the environment after start, and nothing reads the wall clock to decide.
+//!
+//! The long pages are in [`docs`].
 
 pub mod args;
 pub mod balance;
@@ -59,3 +61,17 @@ pub mod telemetry;
 pub mod upstream;
 
 pub use control::main_with_args;
+
+/// The long pages: what a request goes through, what is bounded, how the proxy is run.
+pub mod docs {
+    #[doc = include_str!("../docs/life-of-a-request.md")]
+    pub mod life_of_a_request {}
+
+    #[doc = include_str!("../docs/limits.md")]
+    pub mod limits {}
+
+    #[doc = include_str!("../docs/operations.md")]
+    pub mod operations {}
+
+    pub use crate::registry::docs as registration;
+}

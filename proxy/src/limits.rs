@@ -85,6 +85,12 @@ pub const UPSTREAM_IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 /// Time for one answer of a node to begin and longest pause inside it, default of
 /// `--request-timeout-secs` and `--stream-idle-timeout-secs`; what vLLM's example proxy allows.
 pub const UPSTREAM_TIMEOUT: Duration = Duration::from_secs(6 * 60 * 60);
+/// A decode whose client has left is kept open this long after it was sent, unless its answer has begun.
+/// D must have taken the request in before it can end it: of 108 decodes closed at once, 3 left their
+/// KV at a real D (vLLM 0.23) for good; of 316 with this time, none. D has to feel a leaving client
+/// within 2 s.
+pub const ADMISSION_GRACE: Duration = Duration::from_secs(1);
+
 /// From SIGTERM to the end of the last stream, default of `--drain-timeout`.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(30);
 

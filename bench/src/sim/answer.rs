@@ -6,6 +6,9 @@ use super::request::{Endpoint, Request};
 use super::sequence::{Plan, Sequence};
 use serde::Serialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
+
+type PromptLogprobs = Vec<Option<BTreeMap<u32, logprobs::PromptToken>>>;
 
 #[derive(Debug, Serialize)]
 struct Usage {
@@ -36,7 +39,7 @@ struct CompletionChoice {
     finish_reason: &'static str,
     stop_reason: Value,
     token_ids: Option<Vec<u32>>,
-    prompt_logprobs: Option<()>,
+    prompt_logprobs: Option<PromptLogprobs>,
     prompt_token_ids: Option<Vec<u32>>,
     routed_experts: Option<()>,
 }
@@ -51,7 +54,7 @@ struct ChatAnswer<'a> {
     service_tier: Option<()>,
     system_fingerprint: &'a str,
     usage: Usage,
-    prompt_logprobs: Option<()>,
+    prompt_logprobs: Option<PromptLogprobs>,
     prompt_token_ids: Option<Vec<u32>>,
     prompt_text: Option<()>,
     kv_transfer_params: Option<()>,
@@ -127,7 +130,11 @@ pub(crate) fn json(
             service_tier: None,
             system_fingerprint: fingerprint,
             usage,
-            prompt_logprobs: None,
+            prompt_logprobs: request
+                .prompts
+                .first()
+                .filter(|_| request.prompt_logprobs)
+                .map(|prompt| logprobs::prompt(prompt)),
             prompt_token_ids: request
                 .shape
                 .token_ids
@@ -158,13 +165,22 @@ fn completion(
     CompletionChoice {
         index,
         text,
-        logprobs: shape
-            .logprobs
-            .map(|_| logprobs::completion(plan, 0..plan.total, 0)),
+        logprobs: shape.logprobs.map(|top| {
+            let mut all = logprobs::Completion::new(0);
+            if shape.echo {
+                all.prompt(&sequence.prompt);
+            }
+            if !shape.echo_only {
+                all.output(plan, 0..plan.total, top);
+            }
+            all
+        }),
         finish_reason: plan.finish_reason(),
         stop_reason: plan.stop_reason(),
         token_ids: token_ids(plan, shape.token_ids),
-        prompt_logprobs: None,
+        prompt_logprobs: request
+            .prompt_logprobs
+            .then(|| logprobs::prompt(&sequence.prompt)),
         prompt_token_ids: shape.token_ids.then(|| sequence.prompt.tokens.clone()),
         routed_experts: None,
     }

@@ -1,30 +1,29 @@
 //! Response bodies and the guards that travel with them.
 
+use super::shared::Shared;
 use super::socket::Busy;
 use super::stream::EventStream;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use std::convert::Infallible;
 use std::pin::Pin;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
-
-use super::shared::Shared;
 
 /// One request in the account; dropped without an outcome it counts as aborted.
 #[derive(Debug)]
 pub(crate) struct Ticket {
-    shared: std::sync::Arc<Shared>,
-    path: Rc<str>,
+    shared: Arc<Shared>,
+    path: &'static str,
     settled: bool,
 }
 
 impl Ticket {
-    pub(crate) fn open(shared: &std::sync::Arc<Shared>, path: &str) -> Self {
+    pub(crate) fn open(shared: &Arc<Shared>, path: &'static str) -> Self {
         shared.record(|ledger| ledger.requests_of(path).started += 1);
         Self {
-            shared: std::sync::Arc::clone(shared),
-            path: path.into(),
+            shared: Arc::clone(shared),
+            path,
             settled: false,
         }
     }
@@ -33,7 +32,7 @@ impl Ticket {
     pub(crate) fn finish(&mut self) {
         if !std::mem::replace(&mut self.settled, true) {
             self.shared
-                .record(|ledger| ledger.requests_of(&self.path).finished += 1);
+                .record(|ledger| ledger.requests_of(self.path).finished += 1);
         }
     }
 
@@ -41,7 +40,7 @@ impl Ticket {
     pub(crate) fn refuse(&mut self) {
         if !std::mem::replace(&mut self.settled, true) {
             self.shared
-                .record(|ledger| ledger.requests_of(&self.path).refused += 1);
+                .record(|ledger| ledger.requests_of(self.path).refused += 1);
         }
     }
 }
@@ -50,7 +49,7 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         if !self.settled {
             self.shared
-                .record(|ledger| ledger.requests_of(&self.path).aborted += 1);
+                .record(|ledger| ledger.requests_of(self.path).aborted += 1);
         }
     }
 }

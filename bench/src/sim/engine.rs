@@ -4,9 +4,8 @@
 //! worker does inside a step without a timeout — waiting for KV, pushing KV — stops this task too,
 //! and with it every other request of the node.
 
-use super::engine_id::{decode_address, prefill_address};
-use super::kv::{Kv, KvStore, Links, PushError};
-use super::ledger::{Event, Rule, State};
+use super::kv::{KvStore, Links};
+use super::ledger::{Event, State};
 use super::metrics::{Finished, Metrics, add};
 use super::options::Role;
 use super::prefix_cache::{BLOCK_TOKENS, PrefixCache};
@@ -17,11 +16,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Notify;
-
-/// Pause between two attempts to reach a decode node for the first time, as libzmq's.
-const RECONNECT: Duration = Duration::from_millis(100);
 
 /// Why the engine is gone, in words.
 #[derive(Debug)]
@@ -30,9 +25,9 @@ pub(crate) struct Death(pub(crate) String);
 /// The queue in front of the engine and its switches; the running batch belongs to [`Engine::run`].
 #[derive(Debug)]
 pub(crate) struct Engine {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     pub(crate) metrics: Rc<Metrics>,
-    kv: Rc<KvStore>,
+    pub(super) kv: Rc<KvStore>,
     waiting: RefCell<VecDeque<Rc<Sequence>>>,
     work: Notify,
     frozen: Cell<bool>,
@@ -41,18 +36,18 @@ pub(crate) struct Engine {
 }
 
 /// A sequence in the batch.
-struct Running {
-    sequence: Rc<Sequence>,
+pub(super) struct Running {
+    pub(super) sequence: Rc<Sequence>,
     blocks: usize,
 }
 
 /// The batch and what belongs to it.
-struct Batch {
-    running: Vec<Running>,
+pub(super) struct Batch {
+    pub(super) running: Vec<Running>,
     blocks: usize,
     prefixes: PrefixCache,
-    links: Links,
-    clock: Clock,
+    pub(super) links: Links,
+    pub(super) clock: Clock,
 }
 
 impl Engine {
@@ -244,28 +239,6 @@ impl Engine {
         fresh
     }
 
-    /// A producer has no answer to a request that is scheduled a second time.
-    fn check_prefill(&self, batch: &Batch, fresh: usize) -> Result<(), Death> {
-        if self.shared.options.role != Role::Prefill {
-            return Ok(());
-        }
-        match batch.running.iter().take(fresh).next() {
-            Some(running) => Err(self.violate(
-                Rule::SecondTokenOnPrefill,
-                &running.sequence,
-                "a prefill went on to a second token",
-            )),
-            None => Ok(()),
-        }
-    }
-
-    fn violate(&self, rule: Rule, sequence: &Sequence, what: &str) -> Death {
-        let text = format!("{}: {what}", sequence.engine_id);
-        self.shared
-            .record(|ledger| ledger.violate(rule, &sequence.engine_id, text.clone()));
-        Death(text)
-    }
-
     /// Brings a newcomer's prompt in: KV from the store on a decode node, cached blocks elsewhere.
     /// Answers how many tokens are left to compute.
     async fn load_prompt(&self, batch: &mut Batch, index: usize) -> Result<u64, Death> {
@@ -274,18 +247,7 @@ impl Engine {
         };
         let sequence = Rc::clone(&running.sequence);
         let options = &self.shared.options;
-        let marked = match options.role {
-            Role::Both => true,
-            Role::Prefill => decode_address(&sequence.engine_id).is_some(),
-            Role::Decode => prefill_address(&sequence.engine_id).is_some(),
-        };
-        if !marked {
-            return Err(self.violate(
-                Rule::IdWithoutMarkers,
-                &sequence,
-                "the id does not contain host and port of a peer",
-            ));
-        }
+        self.check_markers(&sequence)?;
         let prompt = u64::from(sequence.prompt.len());
         let cached = batch.prefixes.admit(&sequence.prompt.tokens);
         let cached = u64::try_from(cached).unwrap_or(0);
@@ -317,83 +279,6 @@ impl Engine {
         self.shared
             .record(|ledger| ledger.event(&sequence.engine_id, Event::Scheduled));
         Ok(computed)
-    }
-
-    /// Waits for a sequence's KV, for ever if it must; the hash of the prompt behind it.
-    async fn await_kv(&self, sequence: &Sequence) -> u64 {
-        let id = &sequence.engine_id;
-        let mut frozen = false;
-        let (hash, tokens) = loop {
-            if let Some(found) = self.kv.get(id) {
-                break found;
-            }
-            if !frozen {
-                frozen = true;
-                self.violate(
-                    Rule::DecodeWithoutKv,
-                    sequence,
-                    "decode was asked for, but its KV is not here",
-                );
-                self.shared.set_state(State::Frozen);
-            }
-            self.kv.arrived.notified().await;
-        };
-        let differs = hash != sequence.prompt.hash;
-        self.shared.record(|ledger| {
-            if frozen {
-                ledger.state = State::Running;
-            }
-            if differs {
-                let own = sequence.prompt.len();
-                let text =
-                    format!("{id}: prefill saw another prompt ({tokens} tokens, here {own})");
-                ledger.violate(Rule::PromptMismatch, id, text);
-            }
-            ledger.kv_loaded += 1;
-            ledger.event(id, Event::Loaded);
-        });
-        hash
-    }
-
-    /// Hands a newcomer's KV to the decode node its id names. Returns only when that worked.
-    async fn push(&self, batch: &mut Batch, index: usize) {
-        let Some(running) = batch.running.get(index) else {
-            return;
-        };
-        let sequence = Rc::clone(&running.sequence);
-        let Some(to) = decode_address(&sequence.engine_id) else {
-            return;
-        };
-        let profile = &self.shared.options.profile;
-        let tokens = u64::from(sequence.prompt.len());
-        let kv = Kv {
-            engine_id: sequence.engine_id.clone(),
-            hash: sequence.prompt.hash,
-            tokens,
-            bytes: profile.kv_bytes(tokens),
-        };
-        batch.clock.pay(profile.transfer(kv.bytes)).await;
-        let mut frozen = false;
-        while let Err(error) = batch.links.push(&to, &kv).await {
-            if !frozen {
-                frozen = true;
-                let what = format!("KV cannot be pushed to {to}: {error}");
-                self.violate(Rule::DecodeUnreachable, &sequence, &what);
-                self.shared.set_state(State::Frozen);
-            }
-            match error {
-                PushError::Unreachable(_) => tokio::time::sleep(RECONNECT).await,
-                PushError::Lost(_) => std::future::pending().await,
-            }
-        }
-        self.shared.record(|ledger| {
-            if frozen {
-                ledger.state = State::Running;
-            }
-            ledger.kv_pushed += 1;
-            ledger.kv_pushed_bytes += kv.bytes;
-            ledger.event(&kv.engine_id, Event::Pushed);
-        });
     }
 
     /// One more token for everyone; what is complete leaves the batch.

@@ -1,6 +1,6 @@
 //! Errors as vLLM's API server words and shapes them.
 
-use serde_json::json;
+use serde_json::Value;
 
 /// A refusal: HTTP status and the OpenAI error object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,36 +55,27 @@ impl ApiError {
         }
     }
 
-    /// A route or method that is not there.
-    pub(crate) fn plain(status: u16, phrase: &'static str) -> Self {
-        Self {
-            status,
-            kind: phrase,
-            param: None,
-            message: phrase.to_owned(),
-        }
-    }
-
     /// The JSON text of the error object.
     pub(crate) fn json(&self) -> String {
-        json!({"error": {
-            "message": self.message,
-            "type": self.kind,
-            "param": self.param,
-            "code": self.status,
-        }})
-        .to_string()
+        // Written by hand to keep vLLM's order of keys.
+        format!(
+            r#"{{"error":{{"message":{},"type":"{}","param":{},"code":{}}}}}"#,
+            Value::from(self.message.as_str()),
+            self.kind,
+            Value::from(self.param),
+            self.status
+        )
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn error_object_has_the_four_keys() {
-        let value: serde_json::Value =
-            serde_json::from_str(&ApiError::unknown_model("x").json()).unwrap();
+        let value: Value = serde_json::from_str(&ApiError::unknown_model("x").json()).unwrap();
 
         assert_eq!(
             value,

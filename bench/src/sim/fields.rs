@@ -8,17 +8,21 @@ use serde_json::{Map, Value};
 pub(crate) struct Fields<'a>(&'a Map<String, Value>);
 
 impl<'a> Fields<'a> {
-    /// Reads a body.
+    /// Reads a body. The real server trips over one that is not an object.
     ///
     /// # Errors
     /// The body is not JSON, or not an object.
     pub(crate) fn object(body: &'a Value) -> Result<Self, ApiError> {
         body.as_object().map(Self).ok_or_else(|| {
-            ApiError::malformed(
-                "{'type': 'model_attributes_type', 'loc': ('body',), 'msg': 'Input should be a \
-                 valid dictionary or object to extract fields from'}",
-                None,
-            )
+            let kind = match body {
+                Value::Array(_) => "list",
+                Value::String(_) => "str",
+                Value::Bool(_) => "bool",
+                Value::Number(number) if number.is_f64() => "float",
+                Value::Number(_) => "int",
+                Value::Null | Value::Object(_) => "NoneType",
+            };
+            ApiError::internal(format!("'{kind}' object has no attribute 'get'"))
         })
     }
 
@@ -189,6 +193,6 @@ mod tests {
 
     #[test]
     fn body_must_be_an_object() {
-        assert_eq!(Fields::object(&json!([1])).unwrap_err().status, 400);
+        assert_eq!(Fields::object(&json!([1])).unwrap_err().status, 500);
     }
 }

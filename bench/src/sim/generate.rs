@@ -31,7 +31,7 @@ pub(crate) async fn answer(
     http: hyper::Request<Incoming>,
     busy: Busy,
 ) -> Response {
-    let path = http.uri().path().to_owned();
+    let path = endpoint.path();
     let header_id = http
         .headers()
         .get("x-request-id")
@@ -43,8 +43,8 @@ pub(crate) async fn answer(
         .and_then(|value| value.split(';').next())
         .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     let body = read_json(http).await;
-    let mut ticket = Ticket::open(&node.shared, &path);
-    let mishap = match node.shared.draw(Place::Generate, &path) {
+    let mut ticket = Ticket::open(&node.shared, path);
+    let mishap = match node.shared.draw(Place::Generate, path) {
         Some(action) => match strike(node, &control, action).await {
             Struck::Refused(status, text) => {
                 ticket.refuse();

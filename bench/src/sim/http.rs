@@ -2,7 +2,7 @@
 
 use super::node::Node;
 use super::routes;
-use super::socket::{Control, Due, Socket};
+use super::socket::{ACCEPT_PAUSE, Control, Due, Socket};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -17,9 +17,13 @@ const MAX_HEADERS: usize = 256;
 /// Accepts until dropped.
 pub(crate) async fn listen(listener: TcpListener, node: Rc<Node>) {
     loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            node.shared.record(|ledger| ledger.connections += 1);
-            tokio::task::spawn_local(serve(stream, Rc::clone(&node)));
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                node.shared.record(|ledger| ledger.connections += 1);
+                tokio::task::spawn_local(serve(stream, Rc::clone(&node)));
+            }
+            // Out of descriptors, most likely; they come back.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }

@@ -7,6 +7,7 @@
 use super::engine_id::KvAddress;
 use super::ledger::{Event, HeldKv, Rule};
 use super::shared::Shared;
+use super::socket::ACCEPT_PAUSE;
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -129,8 +130,12 @@ pub(crate) async fn listen(listener: TcpListener, store: Rc<KvStore>) {
     // Set once the buffer overflowed: the listener thread of the real node dies of it.
     let dead = Rc::new(Cell::new(false));
     loop {
-        if let Ok((stream, _)) = listener.accept().await {
-            tokio::task::spawn_local(receive(stream, Rc::clone(&store), Rc::clone(&dead)));
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                tokio::task::spawn_local(receive(stream, Rc::clone(&store), Rc::clone(&dead)));
+            }
+            // Out of descriptors, most likely; they come back.
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }

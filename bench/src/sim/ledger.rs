@@ -116,7 +116,7 @@ pub struct Ledger {
     /// What killed the engine.
     pub death: Option<String>,
     /// Requests by path.
-    pub requests: BTreeMap<String, Requests>,
+    pub requests: BTreeMap<&'static str, Requests>,
     /// Pushes that P completed.
     pub kv_pushed: u64,
     /// Bytes that P pushed.
@@ -242,12 +242,8 @@ impl Ledger {
         text
     }
 
-    pub(crate) fn requests_of(&mut self, path: &str) -> &mut Requests {
-        // The common case must not allocate.
-        if !self.requests.contains_key(path) {
-            self.requests.insert(path.to_owned(), Requests::default());
-        }
-        self.requests.entry(path.to_owned()).or_default()
+    pub(crate) fn requests_of(&mut self, path: &'static str) -> &mut Requests {
+        self.requests.entry(path).or_default()
     }
 
     pub(crate) fn event(&mut self, engine_id: &str, event: Event) {

@@ -11,7 +11,9 @@
 
 mod answer;
 mod body;
+mod catalog;
 pub mod cli;
+mod connector;
 mod engine;
 mod engine_id;
 mod error;
@@ -20,6 +22,7 @@ mod fields;
 mod generate;
 mod generation;
 mod http;
+mod json;
 mod kv;
 mod ledger;
 mod logprobs;
@@ -30,6 +33,7 @@ mod prefix_cache;
 mod register;
 mod request;
 mod routes;
+mod sampling;
 mod sequence;
 mod shared;
 mod socket;

@@ -12,8 +12,8 @@ use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpSocket};
@@ -34,9 +34,9 @@ pub(crate) struct Node {
 }
 
 impl Node {
-    /// 32 lower-case hexadecimal digits.
+    /// 16 lower-case hexadecimal digits, as vLLM makes ids up.
     pub(crate) fn random_id(&self) -> String {
-        format!("{:032x}", self.random.borrow_mut().u128(..))
+        format!("{:016x}", self.random.borrow_mut().u64(..))
     }
 }
 
@@ -53,7 +53,6 @@ pub struct Sim {
     shared: Arc<Shared>,
     http: SocketAddr,
     kv: SocketAddr,
-    registration: Mutex<Option<Registration>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -83,29 +82,12 @@ impl Sim {
         let (http, kv) = addresses
             .recv()
             .unwrap_or_else(|_| Err(io::Error::other("the node's thread ended early")))?;
-        let options = &shared.options;
-        let registers = options.register && options.role != Role::Both;
-        let registration = if registers && !options.proxies.is_empty() {
-            let announcement = Announcement {
-                role: options.role,
-                http_address: options.announced(http.port()),
-                zmq_address: options.announced(kv.port()),
-            };
-            let interval = options.ping_interval;
-            Registration::start(&announcement, &options.proxies, interval).map(Some)
-        } else {
-            Ok(None)
-        };
-        let sim = Self {
-            registration: Mutex::default(),
+        Ok(Self {
             shared,
             http,
             kv,
             thread: Some(thread),
-        };
-        // A failure here drops the node that is already running.
-        *sim.registration() = registration?;
-        Ok(sim)
+        })
     }
 
     /// Where it serves HTTP.
@@ -167,28 +149,28 @@ impl Sim {
 
     /// Stops pinging; the registration connection stays open.
     pub fn pause_pings(&self) {
-        if let Some(registration) = self.registration().as_ref() {
+        if let Some(registration) = self.shared.registration().as_ref() {
             registration.pause();
         }
     }
 
     /// Pings again, at once.
     pub fn resume_pings(&self) {
-        if let Some(registration) = self.registration().as_ref() {
+        if let Some(registration) = self.shared.registration().as_ref() {
             registration.resume();
         }
     }
 
     /// Sends one ping out of turn.
     pub fn ping_now(&self) {
-        if let Some(registration) = self.registration().as_ref() {
+        if let Some(registration) = self.shared.registration().as_ref() {
             registration.now();
         }
     }
 
     /// Closes the registration connection for good; HTTP goes on.
     pub fn end_pings(&self) {
-        drop(self.registration().take());
+        self.shared.end_registration();
     }
 
     /// A handle that can stop it from elsewhere.
@@ -217,14 +199,7 @@ impl Sim {
             // A panic of the node's thread is a bug here, and shows as the state not being final.
             thread.join().ok();
         }
-        self.end_pings();
         self.state()
-    }
-
-    fn registration(&self) -> std::sync::MutexGuard<'_, Option<Registration>> {
-        self.registration
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -254,6 +229,7 @@ fn run(shared: Arc<Shared>, bound: &Bound) {
     // Sockets close here, before the state says so.
     drop(local);
     drop(runtime);
+    shared.end_registration();
     if let Some(state) = ended {
         shared.set_state(state);
     }
@@ -261,7 +237,10 @@ fn run(shared: Arc<Shared>, bound: &Bound) {
 
 /// Binds, serves and says how it ended; `None` when binding failed.
 async fn serve(shared: &Arc<Shared>, bound: &Bound) -> Option<State> {
-    let sockets = bind(&shared.options);
+    let sockets = bind(&shared.options).and_then(|sockets| {
+        *shared.registration() = register(&shared.options, sockets.2)?;
+        Ok(sockets)
+    });
     let (http, kv_listener) = match sockets {
         Ok((http, kv, addresses)) => {
             bound.send(Ok(addresses)).ok()?;
@@ -276,15 +255,20 @@ async fn serve(shared: &Arc<Shared>, bound: &Bound) -> Option<State> {
     let node = Rc::new(Node {
         shared: Arc::clone(shared),
         engine: Rc::new(Engine::new(Arc::clone(shared), Rc::clone(&store))),
-        random: RefCell::new(fastrand::Rng::with_seed(!shared.options.seed)),
+        random: RefCell::new(fastrand::Rng::with_seed(shared.options.id_seed())),
         started: unix_seconds(),
     });
     let engine = Rc::clone(&node.engine);
     let ready_after = shared.options.ready_after;
     let serving = async move {
-        tokio::time::sleep(ready_after).await;
-        // The port was bound all along, but only now does it take connections.
-        if let Ok(listener) = http.listen(BACKLOG) {
+        let listener = match http {
+            Door::Open(listener) => Ok(listener),
+            Door::Later(socket) => {
+                tokio::time::sleep(ready_after).await;
+                socket.listen(BACKLOG)
+            }
+        };
+        if let Ok(listener) = listener {
             http::listen(listener, node).await;
         }
     };
@@ -304,7 +288,31 @@ async fn serve(shared: &Arc<Shared>, bound: &Bound) -> Option<State> {
     Some(State::Dead)
 }
 
-type Sockets = (TcpSocket, TcpListener, (SocketAddr, SocketAddr));
+/// The HTTP port: always bound, so that its number is known, but a node that is not ready does not
+/// listen on it yet and refuses connections.
+#[derive(Debug)]
+enum Door {
+    Open(TcpListener),
+    Later(TcpSocket),
+}
+
+type Sockets = (Door, TcpListener, (SocketAddr, SocketAddr));
+
+/// Starts to ping, if this node does that: as soon as its ports are known, long before it can serve.
+fn register(
+    options: &Options,
+    (http, kv): (SocketAddr, SocketAddr),
+) -> io::Result<Option<Registration>> {
+    if !options.register || options.role == Role::Both || options.proxies.is_empty() {
+        return Ok(None);
+    }
+    let announcement = Announcement {
+        role: options.role,
+        http_address: options.announced(http.port()),
+        zmq_address: options.announced(kv.port()),
+    };
+    Registration::start(&announcement, &options.proxies, options.ping_interval).map(Some)
+}
 
 fn bind(options: &Options) -> io::Result<Sockets> {
     let socket = |port| {
@@ -321,5 +329,10 @@ fn bind(options: &Options) -> io::Result<Sockets> {
     let http = socket(options.port)?;
     let kv = socket(options.kv_port)?.listen(BACKLOG)?;
     let addresses = (http.local_addr()?, kv.local_addr()?);
+    let http = if options.ready_after.is_zero() {
+        Door::Open(http.listen(BACKLOG)?)
+    } else {
+        Door::Later(http)
+    };
     Ok((http, kv, addresses))
 }

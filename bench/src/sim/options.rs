@@ -153,6 +153,16 @@ impl Options {
         format!("vllm-{}-51a7ab1e", self.vllm_version)
     }
 
+    /// Seed of the ids this node makes up. P and D of one seed must not make up the same ones.
+    pub(crate) fn id_seed(&self) -> u64 {
+        let role = match self.role {
+            Role::Prefill => 1,
+            Role::Decode => 2,
+            Role::Both => 3,
+        };
+        super::tokens::mix(self.seed ^ super::tokens::mix(role))
+    }
+
     /// `host:port` as the node announces it; raw IPv6 stays unbracketed, as vLLM leaves it.
     pub(crate) fn announced(&self, port: u16) -> String {
         match &self.advertise {

@@ -4,19 +4,14 @@ use super::engine_id;
 use super::error::ApiError;
 use super::fields::{Fields, missing, token_ids, value_error, wrong_type};
 use super::options::Options;
+use super::sampling::{fit, sampling};
 use super::sequence::{Limits, Prompt};
 use super::tokens::chat_prompt;
 use serde_json::Value;
 use std::rc::Rc;
 
-/// Token ids at or above this are outside Qwen2.5's embedding.
-const TOKEN_ID_LIMIT: u32 = 152_064;
-/// Temperatures below this are greedy sampling.
-const GREEDY_BELOW: f64 = 1e-5;
 /// Most log probabilities a client may ask for, vLLM's default.
 const MAX_LOGPROBS: i64 = 20;
-/// Most choices of one request, vLLM's default.
-const MAX_N: i64 = 16_384;
 
 /// The two generation endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,6 +20,15 @@ pub(crate) enum Endpoint {
     Completions,
     /// `/v1/chat/completions`
     Chat,
+}
+
+impl Endpoint {
+    pub(crate) const fn path(self) -> &'static str {
+        match self {
+            Self::Completions => "/v1/completions",
+            Self::Chat => "/v1/chat/completions",
+        }
+    }
 }
 
 /// What the answer has to look like.
@@ -97,6 +101,9 @@ impl Request {
         options: &Options,
     ) -> Result<Self, ApiError> {
         let fields = Fields::object(body)?;
+        if endpoint == Endpoint::Completions && fields.is_null("n") {
+            return Err(wrong_type("n", "int_type", "a valid integer"));
+        }
         let shape = shape(endpoint, fields)?;
         let named = named_limit(endpoint, fields)?;
         let (prompt_logprobs, beam_search) = (
@@ -121,10 +128,14 @@ impl Request {
             Endpoint::Completions => prompts(fields)?,
             Endpoint::Chat => vec![messages(fields)?],
         };
+        let limit_name = match fields.get("max_completion_tokens") {
+            Some(_) if endpoint == Endpoint::Chat => "max_completion_tokens",
+            _ => "max_tokens",
+        };
         let truncate = fields.int("truncate_prompt_tokens")?;
         let prompts = texts
             .into_iter()
-            .map(|prompt| fit(prompt, named, truncate, options))
+            .map(|prompt| fit(prompt, (limit_name, named), truncate, options))
             .collect::<Result<Vec<_>, _>>()?;
         let (n, limits) = sampling(fields, &shape, named, &prompts, options)?;
         let body_id = fields.get("request_id").and_then(Value::as_str);
@@ -155,7 +166,13 @@ fn shape(endpoint: Endpoint, fields: Fields<'_>) -> Result<Shape, ApiError> {
     }
     let (include_usage, continuous) = match options {
         Some(options) => {
-            let options = Fields::object(options)?;
+            let options = Fields::object(options).map_err(|_not_an_object| {
+                wrong_type(
+                    "stream_options",
+                    "model_attributes_type",
+                    "a valid dictionary",
+                )
+            })?;
             let include = options.truth("include_usage")?;
             (include, include && options.truth("continuous_usage_stats")?)
         }
@@ -269,10 +286,9 @@ fn prompts(fields: Fields<'_>) -> Result<Vec<Prompt>, ApiError> {
     match value {
         Value::String(text) if text.is_empty() => Err(empty()),
         Value::String(text) => Ok(vec![Prompt::from_text(text)]),
-        Value::Array(items) if items.is_empty() => Err(ApiError::invalid(
-            "Please provide at least one prompt.",
-            Some("prompt"),
-        )),
+        Value::Array(items) if items.is_empty() => {
+            Err(ApiError::invalid("You must pass at least one prompt", None))
+        }
         Value::Array(items) if items.iter().all(Value::is_string) => Ok(items
             .iter()
             .filter_map(Value::as_str)
@@ -289,6 +305,14 @@ fn prompts(fields: Fields<'_>) -> Result<Vec<Prompt>, ApiError> {
 
 /// The prompt of a chat request.
 fn messages(fields: Fields<'_>) -> Result<Prompt, ApiError> {
+    let no_tools = |tools: &Value| tools.as_array().is_some_and(Vec::is_empty);
+    if fields.get("tools").is_some_and(no_tools) {
+        return Err(ApiError::malformed(
+            "{'type': 'value_error', 'loc': ('body',), 'msg': 'Value error, `tools` must not be an \
+             empty array. Either provide at least one tool or omit the field entirely.'}",
+            None,
+        ));
+    }
     if let Some(choice) = fields
         .get("tool_choice")
         .filter(|choice| **choice != "none")
@@ -316,136 +340,6 @@ fn messages(fields: Fields<'_>) -> Result<Prompt, ApiError> {
         return Err(ApiError::invalid("list index out of range", None));
     }
     Ok(Prompt::from_text(&chat_prompt(list, fields.get("tools"))))
-}
-
-/// Truncates a prompt if asked and checks that it fits with the tokens asked for.
-fn fit(
-    mut prompt: Prompt,
-    named: Option<i64>,
-    truncate: Option<i64>,
-    options: &Options,
-) -> Result<Rc<Prompt>, ApiError> {
-    let longest = i64::from(options.max_model_len);
-    let output = named.unwrap_or(0);
-    if output > longest {
-        return Err(ApiError::invalid(
-            format!(
-                "max_tokens={output} cannot be greater than max_model_len=max_total_tokens={longest}. \
-                 Please request fewer output tokens."
-            ),
-            Some("max_tokens"),
-        ));
-    }
-    if let Some(keep) = truncate.filter(|keep| *keep >= 0) {
-        prompt.keep_last(usize::try_from(keep).unwrap_or(usize::MAX));
-    }
-    if prompt.tokens.is_empty() {
-        return Err(ApiError::invalid(
-            "The decoder prompt cannot be empty",
-            None,
-        ));
-    }
-    if let Some(id) = prompt.tokens.iter().find(|id| **id >= TOKEN_ID_LIMIT) {
-        return Err(ApiError::invalid(
-            format!("Token id {id} is out of vocabulary"),
-            None,
-        ));
-    }
-    let input = i64::from(prompt.len());
-    if input > longest - output.max(0) {
-        return Err(ApiError::invalid(
-            format!(
-                "This model's maximum context length is {longest} tokens. However, you requested \
-                 {output} output tokens and your prompt contains {input} input tokens, for a total \
-                 of {} tokens. Please reduce the length of the input prompt or the number of \
-                 requested output tokens.",
-                input + output
-            ),
-            Some("input_tokens"),
-        ));
-    }
-    Ok(Rc::new(prompt))
-}
-
-/// Choices and stop rules, checked as the engine's sampling parameters are.
-fn sampling(
-    fields: Fields<'_>,
-    shape: &Shape,
-    named: Option<i64>,
-    prompts: &[Rc<Prompt>],
-    options: &Options,
-) -> Result<(u32, Limits), ApiError> {
-    let invalid = |message: String, param| Err(ApiError::invalid(message, param));
-    let n = fields.int("n")?.unwrap_or(1);
-    if n < 1 {
-        return invalid(format!("n must be at least 1, got {n}."), None);
-    }
-    if n > MAX_N {
-        return invalid(format!("n must be at most {MAX_N}, got {n}."), None);
-    }
-    let temperature = fields.number("temperature")?.unwrap_or(1.0);
-    if temperature < 0.0 {
-        return invalid(
-            format!("temperature must be non-negative, got {temperature}."),
-            Some("temperature"),
-        );
-    }
-    let top_p = fields.number("top_p")?.unwrap_or(1.0);
-    if !(top_p > 0.0 && top_p <= 1.0) {
-        return invalid(
-            format!("top_p must be in (0, 1], got {top_p}."),
-            Some("top_p"),
-        );
-    }
-    let longest_prompt = prompts.iter().map(|prompt| prompt.len()).max().unwrap_or(0);
-    let room = i64::from(options.max_model_len.saturating_sub(longest_prompt));
-    let most = if shape.echo_only {
-        1
-    } else {
-        named.map_or(room, |named| named.min(room))
-    };
-    if most < 1 {
-        return invalid(
-            format!("max_tokens must be at least 1, got {most}."),
-            Some("max_tokens"),
-        );
-    }
-    let min_tokens = fields.int("min_tokens")?.unwrap_or(0);
-    if min_tokens < 0 {
-        return invalid(
-            format!("min_tokens must be greater than or equal to 0, got {min_tokens}."),
-            None,
-        );
-    }
-    if min_tokens > most {
-        return invalid(
-            format!(
-                "min_tokens must be less than or equal to max_tokens={most}, got {min_tokens}."
-            ),
-            None,
-        );
-    }
-    let stop = fields.strings("stop")?;
-    if stop.iter().any(String::is_empty) {
-        return invalid("stop cannot contain an empty string.".to_owned(), None);
-    }
-    let beam_search = fields.truth("use_beam_search")?;
-    if temperature < GREEDY_BELOW && n > 1 && !beam_search {
-        return invalid(
-            format!("n must be 1 when using greedy sampling, got {n}."),
-            None,
-        );
-    }
-    let small = |value: i64| u32::try_from(value).unwrap_or(u32::MAX);
-    let limits = Limits {
-        named: (named.is_some() || shape.echo_only).then_some(small(most)),
-        min_tokens: small(min_tokens),
-        ignore_eos: fields.truth("ignore_eos")?,
-        stop,
-        stop_token_ids: fields.ids("stop_token_ids")?,
-        include_stop: fields.truth("include_stop_str_in_output")?,
-    };
-    Ok((small(n), limits))
 }
 
 #[cfg(test)]

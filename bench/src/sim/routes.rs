@@ -1,22 +1,22 @@
 //! Which path does what, and the small answers.
 
 use super::body::Answer;
+use super::catalog;
 use super::error::ApiError;
 use super::faults::{Action, Fault, Place};
 use super::generate;
 use super::node::Node;
 use super::request::Endpoint;
 use super::socket::{Busy, Control};
-use super::tokens::{chat_prompt, detokenize, pieces, tokenize};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, SERVER};
+use hyper::header::{ALLOW, AUTHORIZATION, CONTENT_TYPE, HeaderValue, SERVER, VARY};
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::rc::Rc;
 use std::time::Duration;
 
-/// Answers one request. Every answer carries uvicorn's name.
+/// Answers one request. Every answer carries uvicorn's name and the CORS middleware's `Vary`.
 pub(crate) async fn answer(
     node: Rc<Node>,
     control: Rc<Control>,
@@ -27,8 +27,9 @@ pub(crate) async fn answer(
         control.limit_idle(Duration::from_millis(ms));
     }
     let mut response = route(&node, control, request, busy).await;
-    let server = HeaderValue::from_static("uvicorn");
-    response.headers_mut().insert(SERVER, server);
+    let headers = response.headers_mut();
+    headers.insert(SERVER, HeaderValue::from_static("uvicorn"));
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
     response
 }
 
@@ -52,12 +53,16 @@ async fn route(
             generate::answer(node, control, Endpoint::Chat, request, busy).await
         }
         "/tokenize" if post => {
-            json_result(read_json(request).await.map(|b| tokens(node, &b)), busy)
+            let body = read_json(request).await;
+            json_result(body.map(|body| catalog::tokenized(node, &body)), busy)
         }
-        "/detokenize" if post => json_result(read_json(request).await.map(|b| text(&b)), busy),
+        "/detokenize" if post => {
+            let body = read_json(request).await;
+            json_result(body.map(|body| catalog::detokenized(&body)), busy)
+        }
         "/health" if get => empty(health(node), busy),
         "/ping" if get || post => empty(health(node), busy),
-        "/v1/models" if get => json_text(200, models(node), busy),
+        "/v1/models" if get => json_text(200, catalog::models(node), busy),
         "/version" if get => {
             let version = &node.shared.options.vllm_version;
             json_text(200, json!({"version": version}).to_string(), busy)
@@ -75,7 +80,7 @@ async fn route(
         "/health" | "/ping" | "/v1/models" | "/version" | "/load" | "/metrics" | "/sim/ledger" => {
             not_allowed("GET", busy)
         }
-        _ => error(&ApiError::plain(404, "Not Found"), busy),
+        _ => detail(404, "Not Found", busy),
     }
 }
 
@@ -104,34 +109,6 @@ fn health(node: &Node) -> u16 {
         _ if node.engine.is_dead() => 503,
         _ => 200,
     }
-}
-
-fn models(node: &Node) -> String {
-    let options = &node.shared.options;
-    json!({"object": "list", "data": [{
-        "id": options.model,
-        "object": "model",
-        "created": node.started,
-        "owned_by": "vllm",
-        "root": options.model,
-        "parent": null,
-        "max_model_len": options.max_model_len,
-        "permission": [{
-            "id": format!("modelperm-{:032x}", options.seed),
-            "object": "model_permission",
-            "created": node.started,
-            "allow_create_engine": false,
-            "allow_sampling": true,
-            "allow_logprobs": true,
-            "allow_search_indices": false,
-            "allow_view": true,
-            "allow_fine_tuning": false,
-            "organization": "*",
-            "group": null,
-            "is_blocking": false,
-        }],
-    }]})
-    .to_string()
 }
 
 fn metrics(node: &Node, busy: Busy) -> Response<Answer> {
@@ -185,30 +162,6 @@ async fn faults(
     json_text(200, list, busy)
 }
 
-fn tokens(node: &Node, body: &Value) -> Value {
-    let prompt = match body.get("messages").and_then(Value::as_array) {
-        Some(messages) => chat_prompt(messages, body.get("tools")),
-        None => body
-            .get("prompt")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
-    };
-    let tokens = tokenize(&prompt);
-    let strings = body.get("return_token_strs") == Some(&Value::Bool(true));
-    json!({
-        "count": tokens.len(),
-        "max_model_len": node.shared.options.max_model_len,
-        "tokens": tokens,
-        "token_strs": strings.then(|| pieces(&prompt).collect::<Vec<_>>()),
-    })
-}
-
-fn text(body: &Value) -> Value {
-    let tokens = body.get("tokens").and_then(super::fields::token_ids);
-    json!({"prompt": detokenize(&tokens.unwrap_or_default())})
-}
-
 /// Reads a whole body as JSON.
 ///
 /// # Errors
@@ -237,9 +190,9 @@ pub(crate) fn json_text(status: u16, text: String, busy: Busy) -> Response<Answe
     respond(status, Some("application/json"), Answer::whole(text, busy))
 }
 
-fn json_result(result: Result<Value, ApiError>, busy: Busy) -> Response<Answer> {
+fn json_result(result: Result<String, ApiError>, busy: Busy) -> Response<Answer> {
     match result {
-        Ok(value) => json_text(200, value.to_string(), busy),
+        Ok(text) => json_text(200, text, busy),
         Err(refusal) => error(&refusal, busy),
     }
 }
@@ -248,8 +201,13 @@ fn empty(status: u16, busy: Busy) -> Response<Answer> {
     respond(status, None, Answer::whole("", busy))
 }
 
+/// An error of the web framework, before vLLM sees the request.
+fn detail(status: u16, text: &str, busy: Busy) -> Response<Answer> {
+    json_text(status, json!({"detail": text}).to_string(), busy)
+}
+
 fn not_allowed(allow: &'static str, busy: Busy) -> Response<Answer> {
-    let mut response = error(&ApiError::plain(405, "Method Not Allowed"), busy);
+    let mut response = detail(405, "Method Not Allowed", busy);
     let allow = HeaderValue::from_static(allow);
     response.headers_mut().insert(ALLOW, allow);
     response

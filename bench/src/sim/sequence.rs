@@ -1,7 +1,8 @@
 //! One sequence: a choice of a prompt, planned when it begins, told token by token.
 
+use super::json::push_escaped;
 use super::text::{natural_length, piece, seed, token_id};
-use super::tokens::{detokenize, hash_tokens, tokenize};
+use super::tokens::{detokenize, hash_tokens, pieces, tokenize};
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
@@ -40,12 +41,24 @@ impl Prompt {
         if surplus > 0 {
             self.tokens.drain(..surplus);
             self.hash = hash_tokens(0, &self.tokens);
+            self.text = self
+                .text
+                .take()
+                .map(|text| pieces(&text).skip(surplus).collect());
         }
     }
 
     /// Length in tokens.
     pub(crate) fn len(&self) -> u32 {
         u32::try_from(self.tokens.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Each token's text.
+    pub(crate) fn pieces(&self) -> Vec<String> {
+        match &self.text {
+            Some(text) => pieces(text).map(ToOwned::to_owned).collect(),
+            None => self.tokens.iter().map(|id| detokenize(&[*id])).collect(),
+        }
     }
 
     /// The prompt as text, for `echo`.
@@ -262,13 +275,6 @@ fn floor(text: &str, at: usize) -> usize {
         .rev()
         .find(|at| text.is_char_boundary(*at))
         .unwrap_or(0)
-}
-
-/// Appends `text` as it stands inside a JSON string.
-pub(crate) fn push_escaped(text: &str, out: &mut Vec<u8>) {
-    let quoted = serde_json::Value::from(text).to_string();
-    let inner = quoted.get(1..quoted.len().saturating_sub(1));
-    out.extend_from_slice(inner.unwrap_or_default().as_bytes());
 }
 
 /// Wakes the one task that writes an answer.

@@ -3,6 +3,7 @@
 use super::faults::{Action, Faults, Place};
 use super::ledger::{Ledger, State};
 use super::options::Options;
+use super::register::Registration;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ pub(crate) struct Shared {
     changed: Condvar,
     waiters: AtomicUsize,
     faults: Mutex<Faults>,
+    registration: Mutex<Option<Registration>>,
     /// Ends the node's thread, dropping every socket at once.
     pub(crate) stop: Notify,
 }
@@ -27,6 +29,7 @@ impl Shared {
             changed: Condvar::new(),
             waiters: AtomicUsize::new(0),
             faults: Mutex::new(Faults::new(options.faults.clone(), options.seed)),
+            registration: Mutex::default(),
             stop: Notify::new(),
             options,
         }
@@ -81,6 +84,19 @@ impl Shared {
 
     pub(crate) fn faults(&self) -> MutexGuard<'_, Faults> {
         self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn registration(&self) -> MutexGuard<'_, Option<Registration>> {
+        self.registration
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Closes the registration connections, if there are any.
+    pub(crate) fn end_registration(&self) {
+        // The guard is given back first: closing waits for the ping thread.
+        let registration = self.registration().take();
+        drop(registration);
     }
 
     /// The fault that strikes here, noted in the account.

@@ -11,6 +11,9 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+/// Pause after a failed accept.
+pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
+
 /// How a fault ends a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ending {

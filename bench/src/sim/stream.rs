@@ -2,13 +2,13 @@
 
 use super::error::{ApiError, ENGINE_DEAD};
 use super::generation::Generation;
+use super::json::{push_escaped, put, put_value};
 use super::logprobs;
 use super::request::{Endpoint, Request};
-use super::sequence::{Plan, Sequence, push_escaped};
+use super::sequence::{Plan, Sequence};
 use super::socket::{Control, Ending};
 use bytes::Bytes;
 use std::collections::VecDeque;
-use std::io::Write as _;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
@@ -233,7 +233,7 @@ impl EventStream {
             );
             self.put_usage(&mut event, index, 0);
             event.extend_from_slice(b",\"prompt_token_ids\":");
-            self.put_prompt_ids(&mut event, index);
+            self.put_prompt_ids(&mut event, index, self.request.shape.token_ids);
             event.extend_from_slice(b",\"prompt_text\":null}\n\n");
             self.queue.push_back(event.into());
         }
@@ -282,9 +282,15 @@ impl EventStream {
         }
         out.extend_from_slice(b"\",\"logprobs\":");
         match (shape.logprobs, self.offsets.get_mut(index)) {
-            (Some(_), Some(offset)) => {
-                let tokens = at..at + 1;
-                put_value(out, &logprobs::completion(plan, tokens, *offset));
+            (Some(top), Some(offset)) => {
+                let mut all = logprobs::Completion::new(*offset);
+                if shape.echo && at == 0 {
+                    all.prompt(&sequence.prompt);
+                }
+                if !shape.echo_only {
+                    all.output(plan, at..at + 1, top);
+                }
+                put_value(out, &all);
                 *offset += plan.text(at).chars().count();
             }
             _ => out.extend_from_slice(b"null"),
@@ -304,7 +310,7 @@ impl EventStream {
         }
         out.extend_from_slice(b",\"prompt_token_ids\":");
         if at == 0 {
-            self.put_prompt_ids(out, index);
+            self.put_prompt_ids(out, index, shape.token_ids || shape.echo);
         } else {
             out.extend_from_slice(b"null");
         }
@@ -338,10 +344,10 @@ impl EventStream {
         out.extend_from_slice(b"}]");
     }
 
-    /// The prompt's ids if the client wants them.
-    fn put_prompt_ids(&self, out: &mut Vec<u8>, index: usize) {
+    /// The prompt's ids if they are wanted: `echo` brings them, asked for or not.
+    fn put_prompt_ids(&self, out: &mut Vec<u8>, index: usize, wanted: bool) {
         match self.generation.sequences.get(index) {
-            Some(sequence) if self.request.shape.token_ids => {
+            Some(sequence) if wanted => {
                 put_value(out, &serde_json::json!(sequence.prompt.tokens));
             }
             _ => out.extend_from_slice(b"null"),
@@ -396,14 +402,4 @@ fn put_token_id(out: &mut Vec<u8>, wanted: bool, id: u32) {
     } else {
         out.extend_from_slice(b",\"token_ids\":null");
     }
-}
-
-/// Formats into a buffer, which cannot fail.
-fn put(out: &mut Vec<u8>, text: std::fmt::Arguments<'_>) {
-    out.write_fmt(text).ok();
-}
-
-/// Appends a value as JSON.
-fn put_value(out: &mut Vec<u8>, value: &impl serde::Serialize) {
-    serde_json::to_writer(out, value).ok();
 }

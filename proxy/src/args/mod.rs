@@ -133,9 +133,9 @@ pub struct Args {
 /// A number of seconds, with or without a fraction. What is too long to be meant is refused, so that no
 /// sum of a time and a deadline overflows.
 fn seconds(text: &str) -> Result<Duration, String> {
-    let Ok(seconds) = text.parse::<f64>() else {
-        return Err("not a number of seconds".to_owned());
-    };
+    let seconds: f64 = text
+        .parse()
+        .map_err(|error| format!("not a number of seconds: {error}"))?;
     Duration::try_from_secs_f64(seconds)
         .ok()
         .filter(|duration| *duration <= limits::PERIOD_MAX)

@@ -109,7 +109,7 @@ fn wait(shards: &shard::Shards, phase: &PhaseCell, drain_timeout: Duration) -> R
 
 fn shared(config: &Config) -> Shared {
     // Unlike any other process's, this one's own requests can be told when they come back.
-    let instance = getrandom::u32().unwrap_or_else(|_none| std::process::id());
+    let instance = getrandom::u32().unwrap_or_else(|_| std::process::id());
     Shared {
         settings: Settings {
             body_bytes_max: config.body_bytes_max,

@@ -1,6 +1,6 @@
 //! The ring, the sockets and the time of a shard.
 //!
-//! The only room that knows monoio and the only one with `unsafe` (one block, in [`stream`]). It knows
+//! The only room that knows monoio and the only one with `unsafe` (one block, in `stream`). It knows
 //! no HTTP and no nodes.
 //!
 //! **Waiting and moving bytes are apart.** A future of this room only waits for readiness, on the ring

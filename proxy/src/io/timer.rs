@@ -16,8 +16,8 @@ use crate::limits;
 const SLOTS: usize = 256;
 const NEVER: u64 = u64::MAX;
 /// Length of a tick; a second has a whole number of them.
-const TICK_MS: u64 = limits::TICK.as_millis() as u64;
-const _: () = assert!(1_000 % TICK_MS == 0);
+const TICK_MS: u32 = limits::TICK.subsec_millis();
+const _: () = assert!(limits::TICK.as_secs() == 0 && 1_000 % TICK_MS == 0);
 
 /// The deadline has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -99,9 +99,9 @@ impl Timers {
                 if Rc::strong_count(&entry) > 1 && entry.filed.get() == now {
                     entry.filed.set(NEVER);
                     if entry.due.get() <= now {
-                        entry.wake()
+                        entry.wake();
                     } else {
-                        self.file(&entry)
+                        self.file(&entry);
                     }
                 }
             }
@@ -135,11 +135,8 @@ impl Timers {
 
 /// `delay` in ticks, rounded up. It runs once per token; all divisors are constants.
 const fn ticks(delay: Duration) -> u64 {
-    const PER_SECOND: u64 = 1_000 / TICK_MS;
-    let part = delay
-        .subsec_nanos()
-        .div_ceil(1_000_000)
-        .div_ceil(TICK_MS as u32);
+    const PER_SECOND: u64 = 1_000 / TICK_MS as u64;
+    let part = delay.subsec_nanos().div_ceil(1_000_000).div_ceil(TICK_MS);
     delay
         .as_secs()
         .saturating_mul(PER_SECOND)

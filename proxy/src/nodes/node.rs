@@ -150,7 +150,8 @@ impl KvAddress {
     ///
     /// What in it is neither of the two forms.
     pub fn parse(text: &str) -> Result<Self, InvalidAddress> {
-        if text.contains("___") {
+        // Between the marks of a request id, a leading underscore would complete another mark.
+        if text.starts_with('_') || text.contains("___") {
             return Err(InvalidAddress::Host);
         }
         if let Some(rest) = text.strip_prefix("host:") {

@@ -1,12 +1,12 @@
 //! How nodes come and go.
 //!
-//! One thread owns everything about registration: the ZMQ sockets that nodes send to, the table of their
-//! leases, the health probes. Shards share nothing with it but the published [`Snapshot`], which they
-//! read without a lock, and a node's suspicion, which they raise. What a node sends is untrusted: it can
-//! neither end the thread nor make it wait, nor have it keep more than a fixed amount.
+//! One thread owns everything about registration: the ZMQ sockets that nodes send to, the table of
+//! their leases, the health probes. Shards share nothing with it but the published [`Snapshot`], which
+//! they read without a lock, and a node's suspicion, which they raise. What a node sends is untrusted:
+//! it can neither end the thread nor make it wait, nor have the table keep more than a fixed amount.
 //!
 //! The frames, the lease, the states of a node and what a shard may assume are told in
-//! [`docs`](self::docs).
+//! [`docs`].
 
 mod admission;
 mod clock;

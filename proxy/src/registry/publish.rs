@@ -124,7 +124,61 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::mpsc::{Sender, channel};
+
     use super::*;
+    use crate::nodes::{HttpAddress, KvAddress, Role};
+
+    /// Sends what is logged.
+    #[derive(Clone)]
+    struct Log(Sender<String>);
+
+    impl io::Write for Log {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0
+                .send(String::from_utf8_lossy(bytes).into_owned())
+                .ok();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn nodes_that_come_and_go_are_logged_as_the_example_proxy_does() {
+        let (log, lines) = channel();
+        let log = Log(log);
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_max_level(tracing::Level::INFO)
+            .with_writer(move || log.clone())
+            .finish();
+        let fleet = Arc::new(ArcSwap::from_pointee(Snapshot::default()));
+        let mut publisher = Publisher::new(fleet, Arc::new(Stats::new()));
+        let node = Departed {
+            role: Role::Decode,
+            http: HttpAddress::parse("10.0.1.3:20002").unwrap(),
+            kv: KvAddress::parse("10.0.1.3:22001").unwrap(),
+        };
+
+        tracing::subscriber::with_default(subscriber, || {
+            publisher.added(&node);
+            publisher.removed(&node);
+        });
+
+        let text: String = lines.try_iter().collect();
+        assert!(
+            text.contains("Add [HTTP:10.0.1.3:20002, ZMQ:10.0.1.3:22001]"),
+            "{text}"
+        );
+        assert!(
+            text.contains("Remove [HTTP:10.0.1.3:20002, ZMQ:10.0.1.3:22001]"),
+            "{text}"
+        );
+    }
 
     #[test]
     fn lines_of_a_second_are_bounded_and_the_rest_is_counted() {

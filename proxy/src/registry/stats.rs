@@ -196,8 +196,8 @@ impl Stats {
     }
 
     /// Time since the registry thread last began a turn, which it does every
-    /// [`REGISTRY_TURN`](crate::limits::REGISTRY_TURN): a larger age means that it is stuck or gone, and
-    /// that the published snapshot is as old.
+    /// [`REGISTRY_TURN`](crate::limits::REGISTRY_TURN): a larger age means that it is stuck or gone,
+    /// and that the published snapshot is as old.
     pub fn turn_age(&self) -> Duration {
         let turn = Duration::from_millis(self.turn.load(Ordering::Relaxed));
         self.clock.now().saturating_sub(turn)

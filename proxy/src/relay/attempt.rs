@@ -9,6 +9,7 @@ use crate::balance::Pair;
 use crate::error::{Error, of_fault, side};
 use crate::io::clock;
 use crate::kv_transfer::RequestId;
+use crate::limits;
 use crate::nodes::{InFlight, Node, Role};
 use crate::openai::Patch;
 use crate::telemetry::{Cause, Counter, Side, Stage};
@@ -46,7 +47,7 @@ pub(super) enum Outcome {
         /// What the client is told if none does.
         error: Error,
         /// The job, to be tried again.
-        again: Job,
+        again: Box<Job>,
         /// The node that failed.
         node: Arc<Node>,
     },
@@ -64,20 +65,19 @@ pub(super) struct Downstream<'a> {
 #[derive(Debug)]
 pub(super) struct Attempt<'a> {
     context: &'a Rc<Context>,
-    prefill: InFlight,
+    prefill: Arc<Node>,
     decode: InFlight,
     id: RequestId,
     ledger: Ledger,
 }
 
 impl<'a> Attempt<'a> {
-    /// Counts the request at both nodes of `pair` and gives it an id that names them.
+    /// Counts the request at D, where KV will come for it, and gives it an id that names both nodes.
     pub(super) fn new(context: &'a Rc<Context>, pair: &Pair) -> Self {
-        let count = |node: &Arc<Node>| InFlight::new(Arc::clone(node), context.shard);
         Self {
             context,
-            prefill: count(&pair.prefill),
-            decode: count(&pair.decode),
+            prefill: Arc::clone(&pair.prefill),
+            decode: InFlight::new(Arc::clone(&pair.decode), context.shard),
             id: RequestId::new(&pair.prefill.kv, &pair.decode.kv, context.random()),
             ledger: Ledger::new(),
         }
@@ -91,23 +91,21 @@ impl<'a> Attempt<'a> {
     /// Dropping it closes the connections to the nodes, and may leave KV at D.
     pub(super) async fn run(mut self, job: Job, mut down: Downstream<'_>) -> Outcome {
         let began = clock::now();
+        let busy = InFlight::new(Arc::clone(&self.prefill), self.context.shard);
         self.ledger.note(Event::SendPrefill);
-        let leg = prefill::run(
-            self.context,
-            &self.prefill,
-            &job.incoming,
-            &job.patch,
-            &self.id,
-        );
+        let leg = prefill::run(self.context, &busy, &job.incoming, &job.patch, &self.id);
         // Once it was sent it is waited for, whether or not the client still waits.
-        let prefilled = down.watch.beside(leg).await;
+        // Boxed, as each leg is: a stream that runs for hours holds no room for what is over.
+        let prefilled = down.watch.beside(Box::pin(leg)).await;
         if down.watch.is_gone() {
             self.ledger.note(Event::ClientLeft);
         }
         let staged = self.took(Stage::Prefill, began);
         if let Err(error) = prefilled {
-            return self.not_prefilled(error, job, down).await;
+            return Box::pin(self.not_prefilled(error, job, down)).await;
         }
+        // P has nothing to do with what follows, which may take hours.
+        drop(busy);
         if self.ledger.note(Event::PrefillSucceeded) == Action::Drain {
             self.drain(job);
             return Outcome::Over(Err(Ended::ClientLeft));
@@ -115,8 +113,15 @@ impl<'a> Attempt<'a> {
 
         let proof = Prefilled::new(self.id.clone());
         let is_sent = Cell::new(false);
-        let leg = decode::start(self.context, &self.decode, &job.incoming, proof, &is_sent);
-        let answer = down.watch.or_gone(leg).await;
+        let answer = {
+            let leg = decode::start(self.context, &self.decode, &job.incoming, proof, &is_sent);
+            let mut leg = Box::pin(leg);
+            let answer = down.watch.or_gone(leg.as_mut()).await;
+            if answer.is_err() && is_sent.get() {
+                grace(self.context, staged, leg).await;
+            }
+            answer
+        };
         if is_sent.get() {
             self.ledger.note(Event::SendDecode);
         }
@@ -185,7 +190,7 @@ impl<'a> Attempt<'a> {
         job: Job,
         mut down: Downstream<'_>,
     ) -> Outcome {
-        let (context, node) = (self.context, Arc::clone(self.prefill.node()));
+        let (context, node) = (self.context, Arc::clone(&self.prefill));
         match error {
             NotPrefilled::Refused(refused) => {
                 self.ledger.note(Event::PrefillRefused);
@@ -217,7 +222,7 @@ impl<'a> Attempt<'a> {
                     .failed(Stage::Prefill, Side::Prefill, Cause::Failed);
                 Outcome::Failed {
                     error: Error::PrefillFailed { status },
-                    again: job,
+                    again: Box::new(job),
                     node,
                 }
             }
@@ -259,7 +264,7 @@ impl<'a> Attempt<'a> {
         let error = Error::Node { role, failure };
         Outcome::Failed {
             error,
-            again: job,
+            again: Box::new(job),
             node: Arc::clone(node),
         }
     }
@@ -299,6 +304,25 @@ impl<'a> Attempt<'a> {
     }
 }
 
+/// Holds a leg that nobody waits for any longer until its node has surely taken the request in: closed
+/// sooner, it might never end there. See [`limits::ADMISSION_GRACE`].
+async fn grace<T>(
+    context: &Context,
+    since: Instant,
+    leg: impl Future<Output = Result<T, Failure>>,
+) {
+    let held = async {
+        if let Ok(_open) = leg.await {
+            std::future::pending::<()>().await;
+        }
+    };
+    let deadline = context.timers.deadline();
+    let spent = clock::now().saturating_duration_since(since);
+    deadline.set(limits::ADMISSION_GRACE.saturating_sub(spent));
+    // Passing is what it is for; a node that failed needs no time.
+    deadline.within(held).await.unwrap_or_default();
+}
+
 /// Relays a node's answer and counts its end.
 pub(super) async fn relay(
     context: &Context,
@@ -315,9 +339,15 @@ pub(super) async fn relay(
             .failed(Stage::Stream, side(role), of_fault(&fault).1);
         fault
     };
+    let began = clock::now();
     match stream::relay(down.client, context, down.reply, answer, down.watch).await {
         Ending::Whole => Ok(()),
-        Ending::ClientLeft => Err(Ended::ClientLeft),
+        Ending::ClientLeft(unanswered) => {
+            if let Some(connection) = unanswered {
+                grace(context, began, async { Ok::<_, Failure>(connection) }).await;
+            }
+            Err(Ended::ClientLeft)
+        }
         Ending::Cut(fault) => {
             count(fault);
             Err(Ended::Cut)

@@ -21,6 +21,7 @@ pub(super) enum Framing {
 pub(super) struct Body {
     source: Source,
     framing: Framing,
+    has_begun: bool,
 }
 
 /// How the node's bytes come.
@@ -61,12 +62,21 @@ impl Body {
             ResponseBody::UntilClose if is_http11 => (Source::UntilClose, Framing::Chunked),
             ResponseBody::UntilClose => (Source::UntilClose, Framing::Close),
         };
-        Self { source, framing }
+        Self {
+            source,
+            framing,
+            has_begun: false,
+        }
     }
 
     /// How the client learns where it ends.
     pub(super) const fn framing(&self) -> Framing {
         self.framing
+    }
+
+    /// Whether a byte of it has come.
+    pub(super) const fn has_begun(&self) -> bool {
+        self.has_begun
     }
 
     /// Whether nothing more is to come.
@@ -80,6 +90,7 @@ impl Body {
     ///
     /// When they are not what the node's framing allows.
     pub(super) fn pass(&mut self, input: &[u8], pieces: &mut Pieces) -> Result<Passed, Fault> {
+        self.has_begun |= !input.is_empty();
         match &mut self.source {
             Source::Length(left) => {
                 let length = u64::try_from(input.len()).unwrap_or(u64::MAX).min(*left);

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Every request goes this way, whatever its endpoint; what the proxy or any one node can answer leaves
-//! it after `read body`, and comes back to it for its answer. [`attempt`](super::attempt) is the part
+//! it after `read body`, and comes back to it for its answer. `attempt` is the part
 //! that a second pair may go through again. What is counted at a node is given back when its guard is
 //! dropped, wherever the request ends.
 
@@ -65,8 +65,13 @@ pub(super) async fn serve(client: &mut Client, context: &Rc<Context>) -> Next {
         Target::Local(route) => local::answer(client, context, &reply, route)
             .await
             .map_err(Ended::from),
-        Target::Node(route) => any_node::answer(client, context, &mut reply, incoming, route).await,
-        Target::Generate(_) => generate(client, context, &mut reply, incoming).await,
+        Target::Node(route) => {
+            Box::pin(any_node::answer(
+                client, context, &mut reply, incoming, route,
+            ))
+            .await
+        }
+        Target::Generate(_) => Box::pin(generate(client, context, &mut reply, incoming)).await,
     };
     match outcome {
         Ok(status) => {
@@ -190,7 +195,7 @@ async fn generate(
                     return Err(error.into());
                 }
                 context.counters.count(Counter::Retried);
-                job = again;
+                job = *again;
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::http1::{HeadWriter, Pieces, end_to_end, reason};
 use crate::io::{Deadline, Stream, clock};
 use crate::telemetry::Counter;
-use crate::upstream::{Answer, Fault};
+use crate::upstream::{Answer, Connection, Fault};
 
 use super::Context;
 use super::body::{Body, Framing};
@@ -32,8 +32,9 @@ pub(super) enum Ending {
     /// The node broke it off. The client has seen a part, and must see that it is a part: its
     /// connection has been ended.
     Cut(Fault),
-    /// The client has gone.
-    ClientLeft,
+    /// The client has gone. The node's connection, if no byte of a body had come yet: the node may not
+    /// have taken the request in.
+    ClientLeft(Option<Connection>),
 }
 
 /// Relays `answer`, head and body, to the client. Ends the node's connection unless the answer ended
@@ -79,7 +80,7 @@ pub(super) async fn relay(
             }
             Ending::Whole
         }
-        Err(Broken::Client) => Ending::ClientLeft,
+        Err(Broken::Client) => Ending::ClientLeft(Some(upstream).filter(|_| !body.has_begun())),
         Err(Broken::Node(fault)) if !head.is_empty() => Ending::Unsent(fault),
         Err(Broken::Node(fault)) => {
             if body.framing() == Framing::Close {
@@ -130,31 +131,26 @@ impl Relay<'_> {
         tail: Vec<u8>,
         watch: &mut Watch,
     ) -> Result<bool, Broken> {
-        if !tail.is_empty() {
-            let Step { unsent, ended } = self.pass(body, head, &tail)?;
-            self.flush(unsent).await?;
-            if let Some(is_clean) = ended {
-                return Ok(is_clean);
+        let mut step = if tail.is_empty() {
+            if !self.wait(watch, HEAD_HOLD).await? {
+                send(self.client, &mut [IoSlice::new(head)]).await?;
+                head.clear();
             }
-        } else if !self.wait(watch, HEAD_HOLD).await? {
-            send(self.client, &mut [IoSlice::new(head)]).await?;
-            head.clear();
-        }
+            self.turn(body, head)?
+        } else {
+            self.pass(body, head, &tail)?
+        };
         drop(tail);
         loop {
-            let Step { unsent, ended } = self.turn(body, head)?;
-            if !unsent.is_empty() {
-                self.flush(unsent).await?;
-            }
-            if let Some(is_clean) = ended {
+            self.flush(step.unsent).await?;
+            if let Some(is_clean) = step.ended {
                 return Ok(is_clean);
             }
-            if !self
-                .wait(watch, self.context.settings().stream_idle)
-                .await?
-            {
+            let stream_idle = self.context.settings().stream_idle;
+            if !self.wait(watch, stream_idle).await? {
                 return Err(Fault::Timeout.into());
             }
+            step = self.turn(body, head)?;
         }
     }
 

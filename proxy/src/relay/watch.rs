@@ -66,9 +66,9 @@ impl Watch {
         let mut work = pin!(work);
         poll_fn(|cx| {
             let output = work.as_mut().poll(cx);
-            if output.is_pending() && !self.is_gone {
-                // Only noted; `work` goes on.
-                let _: Poll<()> = self.poll_gone(cx);
+            // A client that leaves is only noted; `work` goes on.
+            if output.is_pending() && !self.is_gone && self.poll_gone(cx).is_ready() {
+                debug_assert!(self.is_gone);
             }
             output
         })

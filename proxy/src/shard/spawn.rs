@@ -90,8 +90,8 @@ pub fn spawn(starts: Vec<Start>) -> Result<(Shards, Vec<Ready>), StartError> {
     drop(ready_sender);
     let mut all = Vec::with_capacity(count);
     for _ in 0..count {
-        let gone = || io::Error::other("it ended before it was ready");
-        all.push(ready.recv().map_err(|_ended| gone())??);
+        let gone = |error| io::Error::other(format!("it ended before it was ready: {error}"));
+        all.push(ready.recv().map_err(gone)??);
     }
     Ok((Shards { threads, ended }, all))
 }

@@ -50,7 +50,7 @@ impl Connection {
                     let ready = race(self.stream.writable(), self.stream.readable());
                     let ready = deadline.within(ready).await.or(Err(Fault::Timeout))?;
                     if let Either::Second(_) = ready
-                        && self.stream.peek().map_err(Fault::Cut)? != None
+                        && self.stream.peek().map_err(Fault::Cut)?.is_some()
                     {
                         return Ok(Sent::Answered);
                     }

@@ -159,3 +159,103 @@ impl Pool {
         now.saturating_duration_since(idle.since) < self.idle_timeout
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::io::{DriverChoice, Timers, clock, run};
+    use crate::nodes::{HttpAddress, KvAddress, Role};
+
+    /// A node that takes connections.
+    fn node() -> (TcpListener, Arc<Node>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = listener.local_addr().unwrap();
+        let http = HttpAddress::parse(&socket.to_string()).unwrap();
+        let kv = KvAddress::parse("10.0.0.1:1").unwrap();
+        let node = Node::new(Role::Decode, http, socket, kv, 1);
+        (listener, Arc::new(node))
+    }
+
+    /// What `test` says of a pool as shards have it.
+    fn with_pool<T>(test: impl AsyncFnOnce(Pool, Deadline) -> T) -> T {
+        let counters = Arc::new(Counters::default());
+        let pool = Pool::new(
+            counters,
+            limits::CONNECT_TIMEOUT,
+            limits::UPSTREAM_IDLE_TIMEOUT,
+        );
+        let deadline = Rc::new(Timers::new()).deadline();
+        run(DriverChoice::Auto, |_, _| test(pool, deadline)).unwrap()
+    }
+
+    #[test]
+    fn idle_connection_is_handed_out_for_less_than_four_seconds() {
+        assert_eq!(limits::UPSTREAM_IDLE_TIMEOUT, Duration::from_secs(4));
+        let (_listener, node) = node();
+        with_pool(async |pool, deadline| {
+            let since = clock::now();
+            for (idle_ms, is_handed_out) in [(0, true), (3_999, true), (4_000, false)] {
+                let connection = pool.connect(&node, &deadline).await.unwrap();
+                pool.give_back(connection, since);
+                let then = since + Duration::from_millis(idle_ms);
+                assert_eq!(pool.take(&node, then).is_some(), is_handed_out, "{idle_ms}");
+            }
+        });
+    }
+
+    #[test]
+    fn sweep_drops_what_has_been_idle_for_four_seconds() {
+        let (_listener, node) = node();
+        with_pool(async |pool, deadline| {
+            let since = clock::now();
+            let fleet = Snapshot {
+                epoch: 1,
+                nodes: vec![(Arc::clone(&node), crate::nodes::State::Ready)],
+            };
+            let connection = pool.connect(&node, &deadline).await.unwrap();
+            pool.give_back(connection, since);
+            pool.sweep(&fleet, since + Duration::from_millis(3_999));
+            assert_eq!(pool.len(), 1);
+            pool.sweep(&fleet, since + Duration::from_secs(4));
+            assert!(pool.is_empty());
+        });
+    }
+
+    #[test]
+    fn sweep_drops_connections_to_nodes_that_are_gone() {
+        let (_listener, node) = node();
+        with_pool(async |pool, deadline| {
+            let connection = pool.connect(&node, &deadline).await.unwrap();
+            pool.give_back(connection, clock::now());
+            pool.sweep(&Snapshot::default(), clock::now());
+            assert!(pool.is_empty());
+        });
+    }
+
+    #[test]
+    fn connection_is_handed_out_for_its_own_node_alone() {
+        let ((_listener, one), (_other_listener, other)) = (node(), node());
+        with_pool(async |pool, deadline| {
+            let connection = pool.connect(&one, &deadline).await.unwrap();
+            pool.give_back(connection, clock::now());
+            assert!(pool.take(&other, clock::now()).is_none());
+            let taken = pool.take(&one, clock::now()).expect("its own");
+            assert!(taken.is_reused);
+        });
+    }
+
+    #[test]
+    fn no_more_connections_wait_than_allowed() {
+        let (_listener, node) = node();
+        with_pool(async |pool, deadline| {
+            for _ in 0..=limits::IDLE_PER_NODE_MAX {
+                let connection = pool.connect(&node, &deadline).await.unwrap();
+                pool.give_back(connection, clock::now());
+            }
+            assert_eq!(pool.len(), limits::IDLE_PER_NODE_MAX);
+        });
+    }
+}

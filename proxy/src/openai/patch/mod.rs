@@ -30,7 +30,7 @@ impl Patch {
     pub const SLICES_MAX: usize = 2 * SPLICES_MAX + 1;
 
     /// The body that makes a P2pNccl prefill node compute the prompt and nothing else. `scan` is of
-    /// `body`, which [`admit`](super::admit) let in.
+    /// `body`, which [`admit`](super::admit()) let in.
     ///
     /// - `max_tokens` is 1, added when absent: a second token kills the prefill engine, and a null
     ///   would mean 16 in completions. `max_completion_tokens` is 1 when present, because in chats it

@@ -185,9 +185,9 @@ fn key_of(member: &Member<'_>) -> Result<Option<Key>, JsonError> {
     })
 }
 
-/// The property of [`scan`] that tests and fuzzing share. `is_object` is another reader of JSON, which
+/// The property of [`scan()`] that tests and fuzzing share. `is_object` is another reader of JSON, which
 /// tells whether a text is one object in valid JSON and valid UTF-8, of any depth and with any keys.
-/// The two agree but for what [`scan`] refuses by name, and every span holds a value of its kind.
+/// The two agree but for what [`scan()`] refuses by name, and every span holds a value of its kind.
 ///
 /// # Panics
 ///

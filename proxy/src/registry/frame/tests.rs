@@ -418,6 +418,14 @@ fn http_addresses_have_one_spelling() {
     }
 }
 
+#[test]
+fn every_seed_keeps_the_property() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/registration");
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        check_registration(&std::fs::read(seed.unwrap().path()).unwrap());
+    }
+}
+
 proptest! {
     #[test]
     fn any_bytes_end_in_a_registration_or_a_refusal(data in proptest::collection::vec(any::<u8>(), 0..300)) {

@@ -1,17 +1,18 @@
 //! Who is registered, for how long, and in what state.
 //!
-//! The table is pure: it is told the time and what happened, and never looks for itself. It is keyed by
-//! the HTTP address, so that no node is in two roles; the ZMQ identity of a peer, which any peer can
-//! choose, is never used.
+//! The table is pure: it is told the time and what happened, and never looks for itself. It is keyed
+//! by the HTTP address, so that no node is in two roles; the ZMQ identity of a peer, which any peer
+//! can choose, is never used.
 //!
-//! A node's first message makes an entry, every further one extends its lease, and an entry without a
-//! message for [`Settings::expiry`] is gone, be it the last of its role. The table is bounded. When it
-//! is full, a newcomer takes the place of an entry whose `/health` has never said 200, the oldest of the
-//! peer that has most of these: registering dead nodes costs their sender its own entries, and never one
-//! of a node that has served.
+//! A node's first message makes an entry, every further one extends its lease, and an entry without
+//! a message for [`Settings::expiry`] is gone, be it the last of its role. The table is bounded. When
+//! it is full, a newcomer takes the place of an entry whose `/health` has never said 200, the oldest
+//! of the peer that has most of these: registering dead nodes costs their sender its own entries, and
+//! never one of a node that has served.
 
 mod check;
 mod entry;
+mod newcomers;
 mod retry;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use check::check_table;
 
 use self::entry::Entry;
+use self::newcomers::Newcomers;
 use self::retry::Retry;
 use super::admission::canonical;
 use super::frame::Registration;
@@ -102,8 +104,8 @@ pub(super) struct Table {
     /// In registration order, because ids grow.
     entries: BTreeMap<Id, Entry>,
     ids: HashMap<HttpAddress, Id>,
-    /// Entries that have not proven themselves, by the peer that is charged for them. No count is 0.
-    newcomers: BTreeMap<Option<IpAddr>, usize>,
+    /// The entries that have not proven themselves.
+    newcomers: Newcomers,
     next_id: u64,
     epoch: u64,
     /// Whether a node in the last snapshot has been replaced or removed since.
@@ -116,7 +118,7 @@ impl Table {
             settings,
             entries: BTreeMap::new(),
             ids: HashMap::new(),
-            newcomers: BTreeMap::new(),
+            newcomers: Newcomers::default(),
             next_id: 0,
             epoch: 0,
             is_stale: false,
@@ -207,7 +209,7 @@ impl Table {
                 let source = entry.source;
                 entry.trust(now);
                 if !was_proven {
-                    discharge(&mut self.newcomers, source);
+                    self.newcomers.discharge(source);
                 }
             }
             Probed::NotRun => {}
@@ -319,7 +321,7 @@ impl Table {
         let id = Id(self.next_id);
         self.next_id += 1;
         if !entry.proven {
-            *self.newcomers.entry(entry.source).or_default() += 1;
+            self.newcomers.charge(entry.source);
         }
         self.ids.insert(entry.http.clone(), id);
         self.entries.insert(id, entry);
@@ -329,7 +331,7 @@ impl Table {
         let entry = self.entries.remove(&id)?;
         self.ids.remove(&entry.http);
         if !entry.proven {
-            discharge(&mut self.newcomers, entry.source);
+            self.newcomers.discharge(entry.source);
         }
         self.is_stale |= entry.shown.is_some();
         Some(entry)
@@ -338,8 +340,8 @@ impl Table {
     /// The entry that makes room: of the peer with the most unproven entries, the oldest of these that
     /// is not being probed just now.
     fn least_missed(&self) -> Option<Id> {
-        let (source, _) = self.newcomers.iter().max_by_key(|(_, count)| **count)?;
-        let theirs = |(_, entry): &(&Id, &Entry)| !entry.proven && entry.source == *source;
+        let source = self.newcomers.heaviest()?;
+        let theirs = |(_, entry): &(&Id, &Entry)| !entry.proven && entry.source == source;
         let idle = |(_, entry): &(&Id, &Entry)| !entry.probe.is_running();
         let mut candidates = self.entries.iter().filter(theirs);
         let first = candidates.clone().next();
@@ -361,15 +363,13 @@ impl Table {
         }
         due.sort_by_key(|(id, entry)| of(entry).rank(entry.proven, id.0));
 
-        let mut newcomers = 0;
-        let mut by_source: BTreeMap<Option<IpAddr>, usize> = BTreeMap::new();
+        let mut newcomers = Newcomers::default();
         for entry in self
             .entries
             .values()
             .filter(|entry| !entry.proven && of(entry).is_running())
         {
-            newcomers += 1;
-            *by_source.entry(entry.source).or_default() += 1;
+            newcomers.charge(entry.source);
         }
         let mut chosen = Vec::new();
         for (id, entry) in due {
@@ -377,12 +377,10 @@ impl Table {
                 break;
             }
             if !entry.proven {
-                let theirs = by_source.entry(entry.source).or_default();
-                if newcomers >= max * 3 / 4 || *theirs >= max / 4 {
+                if newcomers.total() >= max * 3 / 4 || newcomers.of(entry.source) >= max / 4 {
                     continue;
                 }
-                newcomers += 1;
-                *theirs += 1;
+                newcomers.charge(entry.source);
             }
             free -= 1;
             chosen.push(*id);
@@ -396,15 +394,6 @@ fn departed(entry: &Entry) -> Departed {
         role: entry.role,
         http: entry.http.clone(),
         kv: entry.kv.clone(),
-    }
-}
-
-fn discharge(newcomers: &mut BTreeMap<Option<IpAddr>, usize>, source: Option<IpAddr>) {
-    if let Some(count) = newcomers.get_mut(&source) {
-        *count -= 1;
-        if *count == 0 {
-            newcomers.remove(&source);
-        }
     }
 }
 

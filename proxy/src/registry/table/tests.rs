@@ -374,6 +374,36 @@ fn newcomer_of_the_spoofing_peer_itself_is_probed_first() {
 }
 
 #[test]
+fn newcomers_leave_places_for_the_probes_of_others() {
+    let mut table = table();
+    for n in 0..80 {
+        ping(&mut table, &format!("10.7.0.{n}:80"), seconds(0));
+    }
+    // All are of one peer, which has a quarter of the places; what has served has them all.
+    assert_eq!(table.probe_due(0, seconds(0)).len(), limits::PROBES_MAX / 4);
+    let mut table = self::table();
+    for n in 0..80 {
+        table.apply(prefill(&format!("10.7.0.{n}:80")), peer(n), seconds(0));
+    }
+    let tickets = table.probe_due(0, seconds(0));
+    assert_eq!(tickets.len(), limits::PROBES_MAX * 3 / 4);
+
+    for ticket in &tickets {
+        table.probed(ticket, Probed::Healthy, seconds(0));
+        ticket.node.distrust();
+    }
+    let tickets = table.probe_due(limits::PROBES_MAX - 50, seconds(100));
+
+    assert_eq!(tickets.len(), 50);
+    assert!(
+        tickets
+            .iter()
+            .take(48)
+            .all(|ticket| ticket.node.is_suspect())
+    );
+}
+
+#[test]
 fn name_is_not_visible_before_it_is_resolved() {
     let mut table = table();
     ping(&mut table, "node-a:80", seconds(0));
@@ -448,6 +478,14 @@ fn name_with_two_addresses_is_tried_at_both_until_one_serves() {
     let [one, two] = both[..] else { panic!() };
     // At 40 the node, which is back from a silence, is probed where it was.
     assert_eq!(tried, [one, two, one, two, two]);
+}
+
+#[test]
+fn every_seed_keeps_the_property() {
+    let seeds = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/table");
+    for seed in std::fs::read_dir(seeds).unwrap() {
+        check_table(&std::fs::read(seed.unwrap().path()).unwrap());
+    }
 }
 
 proptest! {

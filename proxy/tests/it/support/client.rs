@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
 
 use super::PATIENCE;
 
@@ -11,6 +12,8 @@ pub(crate) struct Client {
     pub(crate) stream: TcpStream,
     /// Bytes received and not yet taken for a response.
     inbox: Vec<u8>,
+    /// Whether the connection ended with a reset.
+    is_reset: bool,
 }
 
 /// How a response ended.
@@ -143,6 +146,7 @@ impl Client {
         Self {
             stream,
             inbox: Vec::new(),
+            is_reset: false,
         }
     }
 
@@ -168,6 +172,11 @@ impl Client {
         self.half_close()
     }
 
+    /// Leaves without another word: a reset.
+    pub(crate) fn reset(self) {
+        reset_on_close(&self.stream);
+    }
+
     /// The next response to anything but a HEAD.
     #[track_caller]
     pub(crate) fn response(&mut self) -> Response {
@@ -183,14 +192,17 @@ impl Client {
     /// Appends what arrives next to the inbox; false at the end of the stream.
     #[track_caller]
     fn more(&mut self) -> bool {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 16_384];
         match self.stream.read(&mut buffer) {
             Ok(0) => false,
             Ok(bytes) => {
                 self.inbox.extend_from_slice(&buffer[..bytes]);
                 true
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionReset => false,
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => {
+                self.is_reset = true;
+                false
+            }
             Err(error) => panic!("{error}; so far {:?}", String::from_utf8_lossy(&self.inbox)),
         }
     }
@@ -205,6 +217,14 @@ impl Client {
             let so_far = String::from_utf8_lossy(&self.inbox).into_owned();
             assert!(self.more(), "the connection ended after {so_far:?}");
         }
+    }
+
+    /// Reads until the inbox holds `pattern`, and leaves it there.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, pattern: &[u8]) {
+        let mut bytes = self.read_until(pattern);
+        bytes.append(&mut self.inbox);
+        self.inbox = bytes;
     }
 
     /// Everything up to the end of the connection.
@@ -227,7 +247,11 @@ impl Client {
         let mut lines = head.split("\r\n");
         let status_line = lines.next().unwrap();
         assert!(status_line.starts_with("HTTP/1.1 "), "{head}");
-        let status = status_line[9..12].parse().expect("a status");
+        let status = status_line
+            .get(9..12)
+            .unwrap_or_default()
+            .parse()
+            .expect("a status");
         let fields: Vec<(String, String)> = lines
             .filter(|line| !line.is_empty())
             .map(|line| line.split_once(": ").expect("a field"))
@@ -251,8 +275,9 @@ impl Client {
             (true, None) => self.read_chunks(&mut response.body),
             (false, Some(length)) => self.read_length(length, &mut response.body),
             (false, None) => {
+                // Nothing but a reset tells a cut body from a whole one.
                 response.body = self.read_to_end();
-                true
+                !self.is_reset
             }
             (true, Some(_)) => panic!("two framings in {}", response.head),
         };
@@ -280,9 +305,8 @@ impl Client {
             let size = usize::from_str_radix(&line, 16).expect("a bare size line");
             self.inbox.drain(..end + 2);
             if size == 0 {
-                let Some(end) = self.find_or_end(b"\r\n") else {
-                    return false;
-                };
+                // A part of a last chunk already says that the body is whole.
+                let end = self.find_or_end(b"\r\n").expect("a whole last chunk");
                 assert_eq!(end, 0, "a trailer");
                 self.inbox.drain(..2);
                 return true;
@@ -310,6 +334,11 @@ impl Client {
             }
         }
     }
+}
+
+/// Makes closing `stream` a reset.
+pub(crate) fn reset_on_close(stream: &TcpStream) {
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).unwrap();
 }
 
 pub(crate) fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

@@ -5,6 +5,7 @@ pub(crate) mod fleet;
 pub(crate) mod node;
 pub(crate) mod procfs;
 pub(crate) mod proxy;
+pub(crate) mod script;
 pub(crate) mod scripted;
 
 use std::time::{Duration, Instant};

@@ -2,8 +2,10 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 
 use super::PATIENCE;
 use super::client::find;
@@ -14,8 +16,27 @@ use super::proxy::Proxy;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) http: SocketAddr,
+    /// The address that stands for it in request ids. Nobody listens there.
+    pub(crate) kv: String,
+    accepting: Accepting,
     seen: Mutex<Receiver<Seen>>,
     _registration: Registration,
+}
+
+/// The thread that takes a node's connections.
+#[derive(Debug)]
+struct Accepting {
+    ends: Arc<AtomicBool>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What a node reads before its script runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reads {
+    /// The whole request.
+    Everything,
+    /// Its head; the body is left in the socket.
+    Head,
 }
 
 /// One request as the node got it.
@@ -41,6 +62,26 @@ impl Seen {
             .collect()
     }
 
+    /// The one value of a field.
+    #[track_caller]
+    pub(crate) fn field(&self, name: &str) -> &str {
+        match self.fields(name)[..] {
+            [value] => value,
+            _ => panic!("not one {name} in {}", self.head),
+        }
+    }
+
+    /// Its request id.
+    #[track_caller]
+    pub(crate) fn id(&self) -> &str {
+        self.field("x-request-id")
+    }
+
+    /// Its body as text.
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is UTF-8")
+    }
+
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).expect("the body is JSON")
     }
@@ -56,22 +97,51 @@ impl Node {
         role: &str,
         script: impl FnMut(&Seen, &mut TcpStream) -> bool + Send + 'static,
     ) -> Self {
+        Self::start_reading(Reads::Everything, proxy, role, script)
+    }
+
+    /// As [`Node::start`], reading no more than `reads` before the script runs.
+    pub(crate) fn start_reading(
+        reads: Reads,
+        proxy: &Proxy,
+        role: &str,
+        script: impl FnMut(&Seen, &mut TcpStream) -> bool + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let http = listener.local_addr().unwrap();
         let (sender, seen) = channel();
         let script: Arc<Mutex<Box<Script>>> = Arc::new(Mutex::new(Box::new(script)));
-        std::thread::spawn(move || {
+        let ends = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&ends);
+        let thread = std::thread::spawn(move || {
             for (number, stream) in listener.incoming().map_while(Result::ok).enumerate() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
                 let (script, sender) = (Arc::clone(&script), sender.clone());
-                std::thread::spawn(move || serve(stream, number, &script, &sender));
+                std::thread::spawn(move || serve(stream, number, reads, &script, &sender));
             }
         });
-        let registration = register(proxy, role, &http.to_string(), "127.0.0.1:9");
+        let kv = format!("node-{}.test:21001", http.port());
+        let registration = register(proxy, role, &http.to_string(), &kv);
         Self {
             http,
+            kv,
+            accepting: Accepting {
+                ends,
+                thread: Mutex::new(Some(thread)),
+            },
             seen: Mutex::new(seen),
             _registration: registration,
         }
+    }
+
+    /// Closes its port: from now on it refuses connections, and stays registered.
+    pub(crate) fn close_port(&self) {
+        self.accepting.ends.store(true, Ordering::SeqCst);
+        TcpStream::connect(self.http).expect("it accepts still");
+        let thread = self.accepting.thread.lock().unwrap().take();
+        thread.expect("it is closed once").join().unwrap();
     }
 
     /// The next request it got.
@@ -89,6 +159,11 @@ impl Node {
         self.seen.lock().unwrap().recv_timeout(limit).ok()
     }
 
+    /// Whether it got a request that has not been looked at yet; that one is taken.
+    pub(crate) fn got_one(&self) -> bool {
+        self.seen.lock().unwrap().try_recv().is_ok()
+    }
+
     /// Asserts that it got no other request so far.
     #[track_caller]
     pub(crate) fn assert_idle(&self) {
@@ -100,7 +175,10 @@ impl Node {
 
 /// A node's announcements, once a second, until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Registration(Sender<()>);
+pub(crate) struct Registration {
+    /// Its end is the end of the announcements.
+    _ends: Sender<()>,
+}
 
 /// Announces a node from a DEALER, as vLLM does.
 pub(crate) fn register(proxy: &Proxy, role: &str, http: &str, kv: &str) -> Registration {
@@ -120,7 +198,7 @@ pub(crate) fn register(proxy: &Proxy, role: &str, http: &str, kv: &str) -> Regis
             }
         }
     });
-    Registration(sender)
+    Registration { _ends: sender }
 }
 
 /// The body of a registration.
@@ -137,11 +215,12 @@ pub(crate) fn registration(role: &str, http: &str, kv: &str) -> Vec<u8> {
 fn serve(
     mut stream: TcpStream,
     connection: usize,
+    reads: Reads,
     script: &Mutex<Box<Script>>,
     seen: &Sender<Seen>,
 ) {
     let mut inbox = Vec::new();
-    while let Some(request) = read_request(&mut stream, &mut inbox, connection) {
+    while let Some(request) = read_request(&mut stream, &mut inbox, connection, reads) {
         if request.head.starts_with("GET /health ") {
             let ok = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
             stream.write_all(ok).ok();
@@ -155,9 +234,14 @@ fn serve(
 }
 
 /// Reads one request framed by its length, the only way the proxy frames.
-fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>, connection: usize) -> Option<Seen> {
+fn read_request(
+    stream: &mut TcpStream,
+    inbox: &mut Vec<u8>,
+    connection: usize,
+    reads: Reads,
+) -> Option<Seen> {
     let mut more = |inbox: &mut Vec<u8>| {
-        let mut buffer = [0; 65536];
+        let mut buffer = [0; 16_384];
         let bytes = stream.read(&mut buffer).ok().filter(|bytes| *bytes > 0)?;
         inbox.extend_from_slice(&buffer[..bytes]);
         Some(())
@@ -174,6 +258,10 @@ fn read_request(stream: &mut TcpStream, inbox: &mut Vec<u8>, connection: usize) 
         body: Vec::new(),
         connection,
     };
+    if reads == Reads::Head {
+        inbox.clear();
+        return Some(seen);
+    }
     let length = seen
         .fields("content-length")
         .first()

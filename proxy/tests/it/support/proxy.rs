@@ -151,6 +151,16 @@ impl Proxy {
         value.map_or(0, |value| value.parse().expect("a whole number"))
     }
 
+    /// Returns when every shard has served somebody who came after this call: what had happened on the
+    /// sockets before it, they have seen.
+    pub(crate) fn catch_up(&self) {
+        let served = |shard| self.metric(&format!("shard_connections_total{{shard=\"{shard}\"}}"));
+        let before = [served(0), served(1)];
+        super::eventually("both shards serve", || {
+            served(0) > before[0] && served(1) > before[1]
+        });
+    }
+
     /// Waits until a line of the log holds `text`; the line.
     pub(crate) fn wait_for_log(&self, text: &str) -> String {
         let until = Instant::now() + PATIENCE;

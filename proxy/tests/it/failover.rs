@@ -143,6 +143,14 @@ fn decode_that_is_cut_after_its_head_is_not_tried_again() {
 }
 
 #[test]
+fn decode_that_answers_nonsense_or_a_part_of_a_head_is_not_tried_again() {
+    for answer in ["nonsense\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-ty", "H"] {
+        let response = not_tried_again(says_and_closes(answer));
+        response.openai_error(502);
+    }
+}
+
+#[test]
 fn error_status_of_decode_is_not_tried_again() {
     for status in [500, 502, 503, 504] {
         let response = not_tried_again(says(json(status, "{\"e\":1}")));

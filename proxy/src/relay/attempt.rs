@@ -83,6 +83,11 @@ impl<'a> Attempt<'a> {
         }
     }
 
+    /// The id that both nodes know the request by.
+    pub(super) const fn id(&self) -> &RequestId {
+        &self.id
+    }
+
     /// Runs both legs. What the nodes are owed if one of them fails, or the client leaves, is the
     /// ledger's to say and is done here.
     ///

@@ -75,10 +75,10 @@ pub(super) async fn serve(client: &mut Client, context: &Rc<Context>) -> Next {
     };
     match outcome {
         Ok(status) => {
+            let took = clock::now().saturating_duration_since(complete);
             context.counters.answered(route, status);
-            context
-                .counters
-                .request(clock::now().saturating_duration_since(complete));
+            context.counters.request(took);
+            tracing::debug!(route = route.label(), status, ?took, client_id = %reply.id(), "answered");
             if reply.keep_alive {
                 Next::Request
             } else {
@@ -91,6 +91,7 @@ pub(super) async fn serve(client: &mut Client, context: &Rc<Context>) -> Next {
             context
                 .counters
                 .failed(Stage::Stream, Side::Client, Cause::Aborted);
+            tracing::debug!(route = route.label(), client_id = %reply.id(), "the client left");
             Next::Close
         }
     }
@@ -154,7 +155,8 @@ async fn refuse(
         .counters
         .failed(rescue.stage, rescue.side, rescue.cause);
     context.counters.answered(route, rescue.status);
-    tracing::debug!(route = route.label(), status = rescue.status, %error, "refused");
+    let (route, status) = (route.label(), rescue.status);
+    tracing::debug!(route, status, %error, client_id = %reply.id(), "refused");
     match respond::error(client, reply, error, &rescue).await {
         Ok(()) if reply.keep_alive => Next::Request,
         Ok(()) => Next::Linger,
@@ -181,12 +183,14 @@ async fn generate(
     let watch = &mut Watch::new(&client.stream, job.incoming.complete);
     for attempts_left in (0..limits::ATTEMPTS_MAX).rev() {
         let pair = balance::choose(&fleet, turn, &tried).map_err(Error::NoNode)?;
+        let attempt = Attempt::new(context, &pair);
+        tracing::debug!(id = %attempt.id(), client_id = %reply.id(), "pair chosen");
         let down = Downstream {
             client,
             reply,
             watch,
         };
-        match Attempt::new(context, &pair).run(job, down).await {
+        match attempt.run(job, down).await {
             Outcome::Over(result) => return result,
             Outcome::Failed { error, again, node } => {
                 tried.failed(&node);

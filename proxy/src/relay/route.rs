@@ -87,6 +87,11 @@ impl Reply {
         }
     }
 
+    /// The client's own id, for a log line.
+    pub(super) fn id(&self) -> impl std::fmt::Display + '_ {
+        String::from_utf8_lossy(&self.request_id)
+    }
+
     /// The fields that every answer of ours has.
     pub(super) fn write_fields<'a>(&self, mut writer: HeadWriter<'a>) -> HeadWriter<'a> {
         if !self.request_id.is_empty() {

@@ -74,6 +74,18 @@ fn clients_own_id_comes_back_and_reaches_no_node() {
 }
 
 #[test]
+fn clients_own_id_is_logged_beside_the_one_the_nodes_know() {
+    let nodes = Scripted::decoding(says(events(&["1"])));
+    let request = post_with(COMPLETIONS, "X-Request-Id: my-own-7\r\n", STREAM);
+    nodes.proxy.connect().send(request).response();
+    let chosen = nodes.proxy.wait_for_log("pair chosen");
+    assert!(chosen.contains("client_id=my-own-7"), "{chosen}");
+    assert!(chosen.contains(nodes.decode[0].next().id()), "{chosen}");
+    let answered = nodes.proxy.wait_for_log("answered route=\"completions\"");
+    assert!(answered.contains("client_id=my-own-7"), "{answered}");
+}
+
+#[test]
 fn clients_own_id_comes_back_on_errors() {
     let nodes = Scripted::of([says(json(422, "{}"))], [prefills()]);
     let mut client = nodes.proxy.connect();

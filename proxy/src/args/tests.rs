@@ -50,11 +50,7 @@ fn value_out_of_range_is_told_with_its_flag_and_its_range() {
         ("--port", "http", "invalid digit found in string"),
         ("--zmq-port", "-1", ""),
         ("--host", "localhost", "invalid IP address syntax"),
-        (
-            "--drain-timeout",
-            "soon",
-            "not a number of seconds: invalid float literal",
-        ),
+        ("--drain-timeout", "soon", "not a number of seconds"),
         ("--drain-timeout", "1e300", of_period),
         ("--drain-timeout", "nan", of_period),
         ("--drain-timeout", "31536001", of_period),

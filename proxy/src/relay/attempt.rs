@@ -237,7 +237,8 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    /// D has not answered.
+    /// D has not answered, or not with a head. Another pair may try only if no byte of an answer came: a
+    /// D that answers nonsense has worked on the request.
     fn not_decoded(mut self, failure: Failure, job: Job) -> Outcome {
         let is_unreachable = self.ledger.may_decode();
         let event = if is_unreachable {
@@ -247,7 +248,11 @@ impl<'a> Attempt<'a> {
         };
         self.count_stranded(event);
         let node = Arc::clone(self.decode.node());
-        self.node_failed(Role::Decode, &node, failure, job)
+        let has_answered = failure.has_answered;
+        match self.node_failed(Role::Decode, &node, failure, job) {
+            Outcome::Failed { error, .. } if has_answered => Outcome::Over(Err(error.into())),
+            outcome => outcome,
+        }
     }
 
     fn node_failed(&self, role: Role, node: &Arc<Node>, failure: Failure, job: Job) -> Outcome {
@@ -352,7 +357,7 @@ pub(super) async fn relay(
             Err(Ended::Cut)
         }
         Ending::Unsent(fault) => {
-            let failure = count(fault).after_sending();
+            let failure = count(fault).after_sending(true);
             Err(Ended::Refused(Error::Node { role, failure }))
         }
     }

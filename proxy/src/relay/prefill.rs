@@ -43,7 +43,7 @@ pub(super) enum Refused {
 
 impl From<Fault> for NotPrefilled {
     fn from(fault: Fault) -> Self {
-        Self::Node(fault.after_sending())
+        Self::Node(fault.after_sending(true))
     }
 }
 

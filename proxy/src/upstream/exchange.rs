@@ -85,9 +85,9 @@ pub async fn exchange(
             request.is_sent.set(false);
             let fresh = pool.connect(node, deadline).await?;
             let outcome = attempt(fresh, &request, deadline).await;
-            outcome.map_err(|(fault, _)| fault.after_sending())
+            outcome.map_err(|(fault, bytes)| fault.after_sending(bytes > 0))
         }
-        outcome => outcome.map_err(|(fault, _)| fault.after_sending()),
+        outcome => outcome.map_err(|(fault, bytes)| fault.after_sending(bytes > 0)),
     }
 }
 

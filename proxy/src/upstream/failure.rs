@@ -40,14 +40,17 @@ pub struct Failure {
     /// Whether the node may have begun to work on the request: false only if no byte of it can have
     /// reached the node's application.
     pub may_have_run: bool,
+    /// Whether a byte of an answer had come.
+    pub has_answered: bool,
 }
 
 impl Fault {
-    /// The failure of a request that may have reached the node.
-    pub(crate) const fn after_sending(self) -> Failure {
+    /// The failure of a request that may have reached the node, which had begun to answer or had not.
+    pub(crate) const fn after_sending(self, has_answered: bool) -> Failure {
         Failure {
             fault: self,
             may_have_run: true,
+            has_answered,
         }
     }
 
@@ -56,6 +59,7 @@ impl Fault {
         Failure {
             fault: self,
             may_have_run: false,
+            has_answered: false,
         }
     }
 

@@ -52,7 +52,7 @@ impl Server {
         let (status, requests) = (Arc::clone(&server.status), Arc::clone(&server.requests));
         std::thread::spawn(move || {
             for mut stream in listener.incoming().map_while(Result::ok) {
-                let mut buffer = vec![0; 65536];
+                let mut buffer = [0; 4096];
                 let bytes = stream.read(&mut buffer).unwrap_or(0);
                 let is_probe = buffer[..bytes].starts_with(b"GET /health ");
                 requests.fetch_add(u64::from(!is_probe && bytes > 0), Ordering::Relaxed);

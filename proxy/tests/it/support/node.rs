@@ -154,11 +154,6 @@ impl Node {
             .expect("the node gets a request")
     }
 
-    /// The next request it gets within `limit`.
-    pub(crate) fn take(&self, limit: std::time::Duration) -> Option<Seen> {
-        self.seen.lock().unwrap().recv_timeout(limit).ok()
-    }
-
     /// Whether it got a request that has not been looked at yet; that one is taken.
     pub(crate) fn got_one(&self) -> bool {
         self.seen.lock().unwrap().try_recv().is_ok()

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::time::Duration;
 
 use super::client::post;
 use super::eventually;
@@ -56,13 +55,6 @@ impl Scripted {
                     .contains("the last")
             );
             node.assert_idle();
-        }
-    }
-
-    /// Forgets the requests that the nodes got so far.
-    pub(crate) fn forget(&self) {
-        for node in [&self.prefill, &self.decode] {
-            while node.take(Duration::ZERO).is_some() {}
         }
     }
 }

@@ -135,15 +135,55 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: idle_connection_is_closed_after_five_seconds,
         expected: &["answer: came", "idle: closed between 4.5 s and 6.5 s"],
     },
+    // The simulator counts the second push as a broken rule all the same: a retry under an old id is
+    // a mistake of the caller, and only luck makes it harmless.
+    Scenario {
+        name: "kv_pushed_twice_is_overwritten",
+        damage: Damage::None,
+        run: |pair| {
+            let (id, body) = (pair.id(), pair.body(4, json!({})));
+            let first = pair.prefill(COMPLETIONS, &id, &body).told();
+            let second = pair.prefill(COMPLETIONS, &id, &body).told();
+            let decode = pair.ask(&pair.decode, COMPLETIONS, &id, &body).told();
+            let mut facts = vec![
+                format!("first prefill: {first}"),
+                format!("second prefill: {second}"),
+                format!("decode: {decode}"),
+            ];
+            facts.extend(pair.held(false));
+            facts
+        },
+        expected: &[
+            "first prefill: 200, 1 tokens",
+            "second prefill: 200, 1 tokens",
+            "decode: 200, 4 tokens",
+            "KV: free",
+        ],
+    },
+    // Nobody notices but the reader of the answer; the simulator counts a broken rule.
+    Scenario {
+        name: "kv_of_a_shorter_prompt_is_taken",
+        damage: Damage::None,
+        run: |pair| {
+            let mut facts = mismatch(pair, 20, 100);
+            facts.extend(pair.held(false));
+            facts
+        },
+        expected: &[
+            "prefill: 200, 1 tokens",
+            "decode: 200, 2 tokens",
+            "KV: free",
+        ],
+    },
     // The answer is generated in full before the server trips over the null.
     Scenario {
         name: "null_max_tokens_of_a_completion",
         damage: Damage::None,
         run: |pair| {
-            pair.relay(
-                COMPLETIONS,
-                &pair.body(1, json!({"max_tokens": Value::Null})),
-            )
+            // Null means all the context that is left; here that is little.
+            let length = usize::try_from(pair.longest).unwrap() - 20;
+            let body = json!({"prompt": vec![5; length], "max_tokens": Value::Null});
+            pair.relay(COMPLETIONS, &pair.body(1, body))
         },
         expected: &[
             "prefill: 200, 1 tokens",
@@ -214,6 +254,18 @@ fn client_leaving_decode(pair: &Pair, stream: bool) -> Facts {
     facts
 }
 
+/// Prompts of different lengths under one id: both legs.
+pub(crate) fn mismatch(pair: &Pair, prefill: usize, decode: usize) -> Facts {
+    let id = pair.id();
+    let body = |length| pair.body(2, json!({"prompt": vec![5; length]}));
+    let prefill = pair.prefill(COMPLETIONS, &id, &body(prefill));
+    let decode = pair.ask(&pair.decode, COMPLETIONS, &id, &body(decode));
+    vec![
+        format!("prefill: {}", prefill.told()),
+        format!("decode: {}", decode.told()),
+    ]
+}
+
 fn late_kv_thaws_decode(pair: &Pair) -> Facts {
     let (id, body) = (pair.id(), pair.body(3, streamed()));
     let mut early = pair.send(&pair.decode, COMPLETIONS, &id, &body);
@@ -256,7 +308,7 @@ fn idle_connection_is_closed_after_five_seconds(pair: &Pair) -> Facts {
     vec![format!("answer: {}", came(answer)), format!("idle: {idle}")]
 }
 
-fn came(what: Result<(), End>) -> String {
+pub(crate) fn came(what: Result<(), End>) -> String {
     match what {
         Ok(()) => "came".to_owned(),
         Err(end) => format!("{end:?}"),

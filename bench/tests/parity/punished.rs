@@ -1,5 +1,6 @@
 //! What kills a node or freezes it. Every scenario needs a fresh pair, and leaves a broken one.
 
+use crate::forgiven::{came, mismatch};
 use crate::pair::{CHAT, COMPLETIONS, Node, Pair};
 use crate::{Damage, Facts, Scenario};
 use serde_json::json;
@@ -131,6 +132,58 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "kv_of_a_longer_prompt_kills_decode",
+        damage: Damage::Decode,
+        run: |pair| {
+            let mut facts = mismatch(pair, 100, 20);
+            facts.push(format!("node: {}", pair.fate(&pair.decode)));
+            facts
+        },
+        expected: &[
+            "prefill: 200, 1 tokens",
+            "decode: 500, InternalServerError param null code 500",
+            "node: dies",
+        ],
+    },
+    // The engine knows requests by their ids alone. The API server takes the second for a
+    // continuation of the first and never answers it; a real node's process stays until that client
+    // leaves, but listens no more, while the simulated one cuts it off. The first stream ends without
+    // a finish reason; the real one does not even put an error event there, which the simulated one
+    // does, so that a test cannot take it for a whole answer.
+    Scenario {
+        name: "id_that_runs_already_kills_decode",
+        damage: Damage::Decode,
+        run: id_that_runs_already_kills_decode,
+        expected: &[
+            "prefill: 200, 1 tokens",
+            "first: came",
+            "second: no answer",
+            "first: Closed before its time",
+            "node: dies",
+        ],
+    },
+    // Each step of a beam search draws a fresh id, so the legs never agree on one.
+    Scenario {
+        name: "beam_search_freezes_decode",
+        damage: Damage::Decode,
+        run: |pair| {
+            let id = pair.id();
+            let body = pair.body(1, json!({"use_beam_search": true}));
+            let prefill = pair.prefill(COMPLETIONS, &id, &body).told();
+            let decode = pair.ask(&pair.decode, COMPLETIONS, &id, &body).told();
+            vec![
+                format!("prefill: {prefill}"),
+                format!("decode: {decode}"),
+                pair.afterwards(),
+            ]
+        },
+        expected: &[
+            "prefill: 200, 1 tokens",
+            "decode: silence",
+            "afterwards: decode silence",
+        ],
+    },
+    Scenario {
         name: "echo_with_logprobs_kills_decode",
         damage: Damage::Decode,
         run: |pair| {
@@ -150,6 +203,27 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
     },
 ];
+
+fn id_that_runs_already_kills_decode(pair: &Pair) -> Facts {
+    let id = pair.id();
+    let body = pair.body(pair.longest - 100, json!({"stream": true}));
+    let prefill = pair.prefill(COMPLETIONS, &id, &body).told();
+    let mut first = pair.send(&pair.decode, COMPLETIONS, &id, &body);
+    let event = first.until("data: ", pair.patience);
+    let second = pair.ask(&pair.decode, COMPLETIONS, &id, &pair.body(2, json!({})));
+    let second = match second.status {
+        None => "no answer".to_owned(),
+        Some(_) => second.told(),
+    };
+    let first = first.reply(pair.patience).end;
+    vec![
+        format!("prefill: {prefill}"),
+        format!("first: {}", came(event)),
+        format!("second: {second}"),
+        format!("first: {first:?} before its time"),
+        format!("node: {}", pair.fate(&pair.decode)),
+    ]
+}
 
 /// One blow at a node: the answer, and what becomes of the node.
 fn strike(pair: &Pair, node: &Node, path: &str, id: &str, body: &serde_json::Value) -> Facts {

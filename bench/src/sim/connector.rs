@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// Pause between two attempts to reach a decode node for the first time, as libzmq's.
 const RECONNECT: Duration = Duration::from_millis(100);
+/// Tokens of one block of KV.
+const BLOCK: u64 = 16;
 
 impl Engine {
     /// Without the other node's address in its id, a request kills the node.
@@ -53,8 +55,9 @@ impl Engine {
         Death(text)
     }
 
-    /// Waits for a sequence's KV, for ever if it must; the hash of the prompt behind it.
-    pub(super) async fn await_kv(&self, sequence: &Sequence) -> u64 {
+    /// Waits for a sequence's KV, for ever if it must; the hash of the prompt behind it. KV of another
+    /// prompt is taken without a word, unless it has more blocks than there is room for.
+    pub(super) async fn await_kv(&self, sequence: &Sequence) -> Result<u64, Death> {
         let id = &sequence.engine_id;
         let mut frozen = false;
         let (hash, tokens) = loop {
@@ -86,7 +89,13 @@ impl Engine {
             ledger.kv_loaded += 1;
             ledger.event(id, Event::Loaded);
         });
-        hash
+        let blocks = |tokens: u64| tokens.div_ceil(BLOCK);
+        if blocks(tokens) > blocks(u64::from(sequence.prompt.len())) {
+            return Err(Death(format!(
+                "{id}: KV of {tokens} tokens has no room in the request's blocks"
+            )));
+        }
+        Ok(hash)
     }
 
     /// Hands a newcomer's KV to the decode node its id names. Returns only when that worked.

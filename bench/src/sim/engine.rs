@@ -31,7 +31,7 @@ pub(crate) struct Engine {
     waiting: RefCell<VecDeque<Rc<Sequence>>>,
     work: Notify,
     frozen: Cell<bool>,
-    doomed: Cell<bool>,
+    doomed: RefCell<Option<Death>>,
     dead: Cell<bool>,
 }
 
@@ -59,7 +59,7 @@ impl Engine {
             waiting: RefCell::default(),
             work: Notify::new(),
             frozen: Cell::new(false),
-            doomed: Cell::new(false),
+            doomed: RefCell::default(),
             dead: Cell::new(false),
         }
     }
@@ -97,8 +97,8 @@ impl Engine {
     }
 
     /// Dies at the next step.
-    pub(crate) fn doom(&self) {
-        self.doomed.set(true);
+    pub(crate) fn doom(&self, why: impl Into<String>) {
+        *self.doomed.borrow_mut() = Some(Death(why.into()));
         self.work.notify_one();
     }
 
@@ -142,8 +142,8 @@ impl Engine {
         if self.frozen.get() {
             self.hang().await;
         }
-        if self.doomed.get() {
-            return Err(Death("a fault killed the engine".to_owned()));
+        if let Some(death) = self.doomed.take() {
+            return Err(death);
         }
         let fresh = self.admit(batch);
         if batch.running.is_empty() {
@@ -256,7 +256,7 @@ impl Engine {
         add(&self.metrics.prefix_queries, prompt);
         add(&self.metrics.prefix_hits, cached);
         if options.role == Role::Decode {
-            hash = self.await_kv(&sequence).await;
+            hash = self.await_kv(&sequence).await?;
             add(&self.metrics.external_queries, prompt - cached);
             add(
                 &self.metrics.external_hits,

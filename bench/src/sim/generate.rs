@@ -65,8 +65,11 @@ pub(crate) async fn answer(
         let (options, random) = (&node.shared.options, node.random_id());
         Request::parse(endpoint, &body, header_id.as_deref(), &random, options)
     });
-    let parsed = parsed.and_then(|request| refuse_duplicate(node, request));
     match parsed {
+        Ok(request) if is_running(node, &request) => {
+            // The engine dies over it, and the second request is never told.
+            pending::<Response>().await
+        }
         Ok(request) => generate(node, control, request, mishap, ticket, busy).await,
         Err(refusal) => {
             ticket.refuse();
@@ -117,7 +120,7 @@ async fn strike(node: &Node, control: &Control, action: Action) -> Struck {
         }
         Action::Trickle => control.trickle.set(true),
         Action::Freeze => node.engine.freeze(),
-        Action::Die => node.engine.doom(),
+        Action::Die => node.engine.doom("a fault killed the engine"),
         // Not drawn here.
         Action::Health { .. } | Action::CloseIdle { .. } => {}
     }
@@ -137,11 +140,12 @@ fn refusal(status: u16, text: Option<String>, busy: Busy) -> Response {
     }
 }
 
-/// The engine knows a request by its id alone, and refuses a second one while the first runs.
-fn refuse_duplicate(node: &Node, request: Request) -> Result<Request, ApiError> {
+/// Whether a request's id runs already. The engine knows requests by their ids alone and, with ids
+/// that are not made unique, dies over a second one.
+fn is_running(node: &Node, request: &Request) -> bool {
     let options = &node.shared.options;
     if options.role == Role::Both || options.random_ids || request.beam_search {
-        return Ok(request);
+        return false;
     }
     let ids = (0..request.prompts.len())
         .flat_map(|prompt| (0..request.n).map(move |choice| (prompt, choice)))
@@ -149,16 +153,13 @@ fn refuse_duplicate(node: &Node, request: Request) -> Result<Request, ApiError> 
     let twice = node.shared.record(|ledger| {
         let id = ids.into_iter().find(|id| ledger.is_live(id))?;
         let text = format!("{id}: asked for again while it was running");
-        ledger.violate(Rule::DuplicateId, &id, text);
-        Some(id)
+        ledger.violate(Rule::DuplicateId, &id, text.clone());
+        Some(text)
     });
-    match twice {
-        Some(id) => Err(ApiError::invalid(
-            format!("Request id {id} already running."),
-            None,
-        )),
-        None => Ok(request),
-    }
+    twice.is_some_and(|text| {
+        node.engine.doom(text);
+        true
+    })
 }
 
 async fn generate(
@@ -174,9 +175,9 @@ async fn generate(
         let id = request.engine_id(0, 0);
         let text = format!("{id}: prompt logprobs were asked of a decode node");
         node.shared.record(|ledger| {
-            ledger.violate(Rule::PromptLogprobsOnDecode, &id, text);
+            ledger.violate(Rule::PromptLogprobsOnDecode, &id, text.clone());
         });
-        node.engine.doom();
+        node.engine.doom(text);
     }
     // A beam search draws a fresh id for every step, so P and D can never agree on one.
     let suffix = if options.random_ids || request.beam_search {

@@ -28,9 +28,10 @@ pub enum Rule {
     IdWithoutMarkers,
     /// A decode came for an id whose KV is not here: D freezes until it arrives.
     DecodeWithoutKv,
-    /// P and D were given different prompts under one id.
+    /// P and D were given different prompts under one id: D answers nonsense, or dies when P's KV has
+    /// more blocks than its own prompt.
     PromptMismatch,
-    /// A request came for an id that is running already.
+    /// A request came for an id that is running already: the node dies.
     DuplicateId,
     /// P was told to push to a D that cannot be reached: P freezes.
     DecodeUnreachable,

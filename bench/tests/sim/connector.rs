@@ -352,6 +352,20 @@ fn different_prompts_on_the_legs_are_noticed_and_change_the_text() {
 }
 
 #[test]
+fn kv_of_a_longer_prompt_kills_the_decode_node() {
+    let mut pair = Pair::start();
+    let id = pair.id(1);
+    let body = |words| json!({"prompt": "a ".repeat(words), "max_tokens": 1});
+    assert_eq!(pair.prefill(COMPLETIONS, &id, &body(100)).status, 200);
+
+    let reply = post_as(&pair.decode, COMPLETIONS, &id, &body(20));
+
+    assert_eq!(reply.status, 500);
+    assert_eq!(pair.decode.wait(), State::Dead);
+    assert_eq!(pair.decode.ledger().count(Rule::PromptMismatch), 1);
+}
+
+#[test]
 fn beam_search_never_meets_its_kv() {
     let pair = Pair::start();
     let id = pair.id(1);
@@ -381,7 +395,7 @@ fn prompt_logprobs_kill_the_decode_node() {
 }
 
 #[test]
-fn id_that_runs_already_is_refused() {
+fn id_that_runs_already_kills_the_node() {
     let options = Options {
         speed: 1.0,
         ..Options::of(Role::Decode)
@@ -397,7 +411,10 @@ fn id_that_runs_already_is_refused() {
     client.head().unwrap();
     client.chunk().unwrap();
 
-    assert_eq!(post_as(&pair.decode, COMPLETIONS, &id, &body).status, 400);
+    let second = post_as(&pair.decode, COMPLETIONS, &id, &body);
+
+    assert_eq!((second.status, second.end), (0, End::Cut));
+    assert_eq!(pair.decode.wait(), State::Dead);
     assert_eq!(pair.decode.ledger().count(Rule::DuplicateId), 1);
 }
 

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 /// Longest line a peer may send; request ids are bounded by HTTP heads.
 const LINE_LIMIT: u64 = 256 * 1024;
@@ -125,14 +126,21 @@ impl KvStore {
     }
 }
 
-/// Accepts peers and stores what they push, until dropped.
+/// Accepts peers and stores what they push. When dropped it takes the peers' connections along: in
+/// the real node they belong to the worker, which dies before the API server does.
 pub(crate) async fn listen(listener: TcpListener, store: Rc<KvStore>) {
     // Set once the buffer overflowed: the listener thread of the real node dies of it.
     let dead = Rc::new(Cell::new(false));
+    let mut peers = JoinSet::new();
     loop {
-        match listener.accept().await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            // One that left is forgotten.
+            Some(_left) = peers.join_next() => continue,
+        };
+        match accepted {
             Ok((stream, _)) => {
-                tokio::task::spawn_local(receive(stream, Rc::clone(&store), Rc::clone(&dead)));
+                peers.spawn_local(receive(stream, Rc::clone(&store), Rc::clone(&dead)));
             }
             // Out of descriptors, most likely; they come back.
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,

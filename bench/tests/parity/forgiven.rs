@@ -113,8 +113,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         run: |pair| client_leaving_decode(pair, false),
         expected: &["running: 1", "after leaving: 0", "KV: free"],
     },
-    // The freeze of section "decode without KV" ends when the KV comes, however late; the head of a
-    // stream comes at once, so a head proves nothing about the engine.
+    // A decode without KV freezes its node until the KV comes, however late. The head of a stream
+    // comes at once all the same, so a head proves nothing about the engine.
     Scenario {
         name: "late_kv_thaws_decode",
         damage: Damage::None,

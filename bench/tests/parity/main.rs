@@ -26,7 +26,6 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
-    clippy::string_slice,
     reason = "a test may fail loudly"
 )]
 
@@ -51,6 +50,8 @@ enum Damage {
     Prefill,
     /// The decode node is dead or frozen.
     Decode,
+    /// Neither node works.
+    Both,
 }
 
 /// One row of the table.
@@ -79,6 +80,7 @@ impl Scenario {
                 seen.push(format!("prefill's health: {}", pair.health(&pair.prefill)));
                 Some("prefill's health: 200".to_owned())
             }
+            Damage::Both => None,
         };
         let knows_kv = seen.iter().any(|fact| fact.starts_with("KV:"));
         let expected: Vec<String> = self

@@ -63,7 +63,7 @@ impl Pair {
             kv: sim.zmq_address(),
         };
         let (p, d) = (node(&prefill), node(&decode));
-        let patience = Duration::from_millis(1500);
+        let patience = Duration::from_millis(2500);
         Self::new(p, d, patience, Store::Ledger, vec![prefill, decode])
     }
 

@@ -132,6 +132,19 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         ],
     },
     Scenario {
+        name: "decode_that_died_freezes_prefill",
+        damage: Damage::Both,
+        run: decode_that_died_freezes_prefill,
+        expected: &[
+            "before: works",
+            "decode: dies",
+            "prefill: silence",
+            "health: 200",
+            "running: 0",
+            "prefill again: silence",
+        ],
+    },
+    Scenario {
         name: "kv_of_a_longer_prompt_kills_decode",
         damage: Damage::Decode,
         run: |pair| {
@@ -222,6 +235,23 @@ fn id_that_runs_already_kills_decode(pair: &Pair) -> Facts {
         format!("second: {second}"),
         format!("first: {first:?} before its time"),
         format!("node: {}", pair.fate(&pair.decode)),
+    ]
+}
+
+/// The nodes have met, so this is another way than a first connection that cannot be made.
+fn decode_that_died_freezes_prefill(pair: &Pair) -> Facts {
+    let body = pair.body(1, json!({}));
+    let before = pair.afterwards().replace("afterwards", "before");
+    pair.ask(&pair.decode, COMPLETIONS, "plain", &body);
+    let fate = pair.fate(&pair.decode);
+    let prefill = || pair.prefill(COMPLETIONS, &pair.id(), &body).told();
+    vec![
+        before,
+        format!("decode: {fate}"),
+        format!("prefill: {}", prefill()),
+        format!("health: {}", pair.health(&pair.prefill)),
+        format!("running: {}", pair.running(&pair.prefill, "0")),
+        format!("prefill again: {}", prefill()),
     ]
 }
 

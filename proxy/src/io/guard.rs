@@ -3,7 +3,6 @@
 use std::any::Any;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::task::Poll;
 
 /// What a panicking future left behind.
@@ -27,17 +26,17 @@ pub fn spawn(future: impl Future<Output = ()> + 'static) {
 /// # Cancel safety
 ///
 /// As `future`.
-pub async fn unless_panicked<F: Future>(future: F) -> Result<F::Output, Panicked> {
-    let mut future = pin!(future);
+pub fn unless_panicked<F: Future>(future: F) -> impl Future<Output = Result<F::Output, Panicked>> {
+    // Boxed, and no async function: one that pins its argument has room for it twice.
+    let mut future = Box::pin(future);
     // A future that panicked is never polled again, so no broken state of it can be seen.
     poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        move |cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
             Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
             Err(panic) => Poll::Ready(Err(Panicked(message(panic.as_ref())))),
         },
     )
-    .await
 }
 
 fn message(panic: &(dyn Any + Send)) -> String {

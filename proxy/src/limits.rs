@@ -48,6 +48,9 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 /// Body bytes read and dropped after an early error, so that the client sees the answer, not a reset.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of `--api-key-file`: every request's key is compared with all of its keys.
+pub const API_KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
+
 /// Client connections of one shard; further ones wait in the listen queue.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 64 * 1024;
 /// Connections waiting to be accepted, per shard; the kernel caps it with `somaxconn`.

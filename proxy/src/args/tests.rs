@@ -143,6 +143,14 @@ Options:
       --node-api-key <KEY>
           Key for the nodes: sent as bearer token on both legs, instead of the client's [env:
           OPENAI_API_KEY]
+      --api-key <KEY>
+          Key that a client must have for /v1, as bearer token; may be repeated. Clients' keys are
+          not sent to the nodes then [env: PROXY_API_KEY]
+      --api-key-file <FILE>
+          File with further keys for clients, one a line [env: PROXY_API_KEY_FILE]
+      --registration-allow <CIDR>
+          Network in which nodes may be, such as 10.0.0.0/8; may be repeated [default: everywhere]
+          [env: PROXY_REGISTRATION_ALLOW]
   -h, --help
           Print help (see more with '--help')
   -V, --version

@@ -99,7 +99,10 @@ fn empty_key_is_no_key() {
         None
     );
     let given = config(&["--node-api-key", "k"]).unwrap();
-    assert_eq!(given.node_authorization.as_deref(), Some("Bearer k"));
+    assert_eq!(
+        given.node_authorization.as_ref(),
+        Some(&Secret::from("Bearer k"))
+    );
 }
 
 #[test]

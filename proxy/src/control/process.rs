@@ -58,7 +58,7 @@ fn run(args: &Args) -> Result<()> {
             ports: config.zmq_ports.clone(),
             shards: config.shards,
             own_http: vec![http],
-            allow: Vec::new(),
+            allow: config.registration_allow.clone(),
             fresh: config.node_fresh,
             expiry: config.node_expiry,
         },
@@ -114,6 +114,7 @@ fn shared(config: &Config) -> Shared {
         settings: Settings {
             body_bytes_max: config.body_bytes_max,
             node_authorization: config.node_authorization.clone(),
+            access: config.access.clone(),
             via: format!("1.1 pd-proxy-{instance:08x}").into(),
             answer_within: config.answer_within,
             stream_idle: config.stream_idle,

@@ -11,8 +11,11 @@ use arc_swap::{ArcSwap, Cache};
 use crate::io::Timers;
 use crate::limits;
 use crate::nodes::Snapshot;
+use crate::secret::Secret;
 use crate::telemetry::Counters;
 use crate::upstream::Pool;
+
+use super::access::Access;
 
 /// Random bytes fetched at once: enough for 256 ids.
 const RANDOM_BYTES: usize = 4_096;
@@ -23,7 +26,9 @@ pub struct Settings {
     /// Longest request body in bytes.
     pub body_bytes_max: u64,
     /// `Authorization` of both legs, when the operator gave a key for the nodes.
-    pub node_authorization: Option<Box<str>>,
+    pub node_authorization: Option<Secret>,
+    /// Who may ask.
+    pub access: Access,
     /// What this process adds to `Via`, and refuses to see again. Unique to the process.
     pub via: Box<str>,
     /// Time for one answer of a node to begin.

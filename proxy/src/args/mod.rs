@@ -74,6 +74,12 @@ pub struct Args {
           value_parser = period, env = "PROXY_REQUEST_TIMEOUT_SECS", alias = "request-timeout")]
     pub request_timeout_secs: Duration,
 
+    /// Seconds a decode node may take to send the first byte of its answer's body; beyond it is avoided for a
+    /// while, whatever its /health says [default: as the two times for all nodes].
+    #[arg(long, value_name = "SECONDS", value_parser = period,
+          env = "PROXY_DECODE_FIRST_BYTE_TIMEOUT_SECS")]
+    pub decode_first_byte_timeout_secs: Option<Duration>,
+
     /// Seconds a stream may pause between two tokens.
     #[arg(long, value_name = "SECONDS", default_value = "21600",
           value_parser = period, env = "PROXY_STREAM_IDLE_TIMEOUT_SECS")]

@@ -113,6 +113,10 @@ Options:
       --request-timeout-secs <SECONDS>
           Seconds a node may take to begin its answer; prefill queues can be long [env:
           PROXY_REQUEST_TIMEOUT_SECS] [default: 21600]
+      --decode-first-byte-timeout-secs <SECONDS>
+          Seconds a decode node may take to send the first byte of its answer's body; beyond it is
+          avoided for a while, whatever its /health says [default: as the two times for all nodes]
+          [env: PROXY_DECODE_FIRST_BYTE_TIMEOUT_SECS]
       --stream-idle-timeout-secs <SECONDS>
           Seconds a stream may pause between two tokens [env: PROXY_STREAM_IDLE_TIMEOUT_SECS]
           [default: 21600]

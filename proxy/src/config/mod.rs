@@ -32,6 +32,8 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// Time for one answer of a node to begin.
     pub answer_within: Duration,
+    /// Time for the first byte of a decode's answer, if it has one of its own.
+    pub first_byte_within: Option<Duration>,
     /// Longest pause inside a stream of a node.
     pub stream_idle: Duration,
     /// How long streams may go on once the process is to end.
@@ -141,6 +143,7 @@ impl Config {
             driver: args.io_driver,
             body_bytes_max: args.max_payload_size,
             answer_within: args.request_timeout_secs,
+            first_byte_within: args.decode_first_byte_timeout_secs,
             stream_idle: args.stream_idle_timeout_secs,
             drain_timeout: args.drain_timeout,
             client_times: ClientTimes {

@@ -117,6 +117,7 @@ fn shared(config: &Config) -> Shared {
             access: config.access.clone(),
             via: format!("1.1 pd-proxy-{instance:08x}").into(),
             answer_within: config.answer_within,
+            first_byte_within: config.first_byte_within,
             stream_idle: config.stream_idle,
             client_times: config.client_times,
             metrics: metrics::text,

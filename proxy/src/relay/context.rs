@@ -33,12 +33,23 @@ pub struct Settings {
     pub via: Box<str>,
     /// Time for one answer of a node to begin.
     pub answer_within: Duration,
+    /// Time for the first byte of a decode's answer to come, its body's included; as the two others, if the
+    /// operator set none.
+    pub first_byte_within: Option<Duration>,
     /// Longest pause inside a stream of a node.
     pub stream_idle: Duration,
     /// Times that a client's connection is given.
     pub client_times: ClientTimes,
     /// Renders `/metrics`; the relay does not know the other shards.
     pub metrics: fn(&Shared) -> String,
+}
+
+impl Settings {
+    /// Time for D to begin its answer.
+    pub(super) fn decode_within(&self) -> Duration {
+        self.first_byte_within
+            .map_or(self.answer_within, |within| within.min(self.answer_within))
+    }
 }
 
 /// Times that a client's connection is given.

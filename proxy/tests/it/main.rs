@@ -33,5 +33,6 @@ mod pool;
 mod prefill;
 mod registration;
 mod request_ids;
+mod silence;
 mod streaming;
 mod support;

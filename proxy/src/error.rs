@@ -51,6 +51,9 @@ pub enum Error {
     /// The body asks for what a prefill and a decode node cannot do together.
     #[error("{0}")]
     Refusal(#[from] Refusal),
+    /// The client has no key, or a wrong one.
+    #[error("this proxy asks for a key: send a valid one as Authorization: Bearer KEY")]
+    Unauthorized,
     /// There is no such endpoint.
     #[error(
         "this proxy serves /v1/completions, /v1/chat/completions, /v1/models, /health, /version and /metrics"
@@ -133,6 +136,8 @@ impl Error {
             Self::Chunked(_) | Self::Truncated => closing(400, Cause::Invalid),
             Self::HeadTimeout | Self::BodyTimeout => closing(408, Cause::Timeout),
             Self::BodyTooLarge { .. } => closing(413, Cause::Invalid),
+            // Its body is not read.
+            Self::Unauthorized => closing(401, Cause::Unauthorized),
             Self::ContentType => of_client(400, Cause::Invalid),
             Self::ContentEncoding => of_client(415, Cause::Invalid),
             Self::Json(error) => Rescue {

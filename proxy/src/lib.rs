@@ -25,6 +25,7 @@
 //! | [`balance`] | which pair serves a request |
 //! | [`upstream`] | talking to a node: connections, their pool, one exchange |
 //! | [`relay`] | the story of a connection and of a request |
+//! | [`secret`] | a key, which is compared and sent and never shown |
 //! | [`shard`] | one core, one driver, one listener |
 //! | [`telemetry`] | what the proxy tells about itself |
 //! | [`control`] | the process around it all: binding, signals, draining |
@@ -56,6 +57,7 @@ pub mod nodes;
 pub mod openai;
 pub mod registry;
 pub mod relay;
+pub mod secret;
 pub mod shard;
 pub mod telemetry;
 pub mod upstream;

@@ -48,6 +48,9 @@ pub const INTERIM_RESPONSES_MAX: usize = 8;
 /// Body bytes read and dropped after an early error, so that the client sees the answer, not a reset.
 pub const DISCARD_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes of `--api-key-file`: every request's key is compared with all of its keys.
+pub const API_KEY_FILE_BYTES_MAX: u64 = 64 * 1024;
+
 /// Client connections of one shard; further ones wait in the listen queue.
 pub const CONNECTIONS_PER_SHARD_MAX: usize = 64 * 1024;
 /// Connections waiting to be accepted, per shard; the kernel caps it with `somaxconn`.
@@ -120,6 +123,12 @@ pub const PROBES_MAX: usize = 64;
 /// The pause doubles with every failed probe, up to this: a node that starts for minutes is still
 /// noticed soon after it can serve.
 pub const PROBE_INTERVAL_MAX: Duration = Duration::from_secs(4);
+/// A node that let a request wait beyond its deadline gets no other for this long, whatever its
+/// `/health` says; the time doubles until it has answered one, up to the next bound.
+pub const QUARANTINE: Duration = Duration::from_secs(10);
+/// Longest time without a request for a node that does not answer: one request in this time finds out
+/// whether it does again.
+pub const QUARANTINE_MAX: Duration = Duration::from_secs(300);
 /// Bytes of a probe's answer looked at; its status line must be among them.
 pub const PROBE_ANSWER_BYTES_MAX: usize = 512;
 /// Host names being resolved at a time.
@@ -143,6 +152,7 @@ const _: () = {
     // vLLM closes an idle connection after 5.0 s: ours must be gone a tick before.
     assert!(UPSTREAM_IDLE_TIMEOUT.as_millis() + TICK.as_millis() < 5_000);
     assert!(PROBE_INTERVAL.as_millis() <= PROBE_INTERVAL_MAX.as_millis());
+    assert!(QUARANTINE.as_millis() <= QUARANTINE_MAX.as_millis());
     assert!(HALF_CLOSE_WINDOW.as_millis() < DISCARD_TIMEOUT.as_millis());
     assert!(ATTEMPTS_MAX >= 1);
 };

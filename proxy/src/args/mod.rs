@@ -2,12 +2,15 @@
 //! [`config`](crate::config)'s to say; nothing reads the environment later.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Parser;
 
 use crate::io::DriverChoice;
 use crate::limits;
+use crate::registry::Network;
+use crate::secret::Secret;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -71,6 +74,12 @@ pub struct Args {
           value_parser = period, env = "PROXY_REQUEST_TIMEOUT_SECS", alias = "request-timeout")]
     pub request_timeout_secs: Duration,
 
+    /// Seconds a decode node may take to send the first byte of its answer's body; beyond it is avoided for a
+    /// while, whatever its /health says [default: as the two times for all nodes].
+    #[arg(long, value_name = "SECONDS", value_parser = period,
+          env = "PROXY_DECODE_FIRST_BYTE_TIMEOUT_SECS")]
+    pub decode_first_byte_timeout_secs: Option<Duration>,
+
     /// Seconds a stream may pause between two tokens.
     #[arg(long, value_name = "SECONDS", default_value = "21600",
           value_parser = period, env = "PROXY_STREAM_IDLE_TIMEOUT_SECS")]
@@ -127,7 +136,30 @@ pub struct Args {
         env = "OPENAI_API_KEY",
         hide_env_values = true
     )]
-    pub node_api_key: Option<String>,
+    pub node_api_key: Option<Secret>,
+
+    /// Key that a client must have for /v1, as bearer token; may be repeated. Clients' keys are not sent to
+    /// the nodes then.
+    #[arg(
+        long,
+        value_name = "KEY",
+        env = "PROXY_API_KEY",
+        hide_env_values = true
+    )]
+    pub api_key: Vec<Secret>,
+
+    /// File with further keys for clients, one a line.
+    #[arg(long, value_name = "FILE", env = "PROXY_API_KEY_FILE")]
+    pub api_key_file: Option<PathBuf>,
+
+    /// Network in which nodes may be, such as 10.0.0.0/8; may be repeated [default: everywhere].
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "PROXY_REGISTRATION_ALLOW",
+        value_delimiter = ','
+    )]
+    pub registration_allow: Vec<Network>,
 }
 
 /// A number of seconds, with or without a fraction. What is too long to be meant is refused, so that no

@@ -113,6 +113,10 @@ Options:
       --request-timeout-secs <SECONDS>
           Seconds a node may take to begin its answer; prefill queues can be long [env:
           PROXY_REQUEST_TIMEOUT_SECS] [default: 21600]
+      --decode-first-byte-timeout-secs <SECONDS>
+          Seconds a decode node may take to send the first byte of its answer's body; beyond it is
+          avoided for a while, whatever its /health says [default: as the two times for all nodes]
+          [env: PROXY_DECODE_FIRST_BYTE_TIMEOUT_SECS]
       --stream-idle-timeout-secs <SECONDS>
           Seconds a stream may pause between two tokens [env: PROXY_STREAM_IDLE_TIMEOUT_SECS]
           [default: 21600]
@@ -143,6 +147,14 @@ Options:
       --node-api-key <KEY>
           Key for the nodes: sent as bearer token on both legs, instead of the client's [env:
           OPENAI_API_KEY]
+      --api-key <KEY>
+          Key that a client must have for /v1, as bearer token; may be repeated. Clients' keys are
+          not sent to the nodes then [env: PROXY_API_KEY]
+      --api-key-file <FILE>
+          File with further keys for clients, one a line [env: PROXY_API_KEY_FILE]
+      --registration-allow <CIDR>
+          Network in which nodes may be, such as 10.0.0.0/8; may be repeated [default: everywhere]
+          [env: PROXY_REGISTRATION_ALLOW]
   -h, --help
           Print help (see more with '--help')
   -V, --version

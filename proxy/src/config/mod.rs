@@ -1,12 +1,17 @@
 //! What was meant: checked, typed, immutable.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::args::Args;
 use crate::io::DriverChoice;
 use crate::limits;
-use crate::relay::ClientTimes;
+use crate::registry::Network;
+use crate::relay::{Access, ClientTimes};
+use crate::secret::Secret;
+
+mod keys;
 
 /// Ports on which nodes register if none is given: vLLM's example and its router use the first, the
 /// testbed's launcher the second.
@@ -27,6 +32,8 @@ pub struct Config {
     pub body_bytes_max: u64,
     /// Time for one answer of a node to begin.
     pub answer_within: Duration,
+    /// Time for the first byte of a decode's answer, if it has one of its own.
+    pub first_byte_within: Option<Duration>,
     /// Longest pause inside a stream of a node.
     pub stream_idle: Duration,
     /// How long streams may go on once the process is to end.
@@ -38,7 +45,11 @@ pub struct Config {
     /// After this without a ping a node is gone.
     pub node_expiry: Duration,
     /// `Authorization` of both legs.
-    pub node_authorization: Option<Box<str>>,
+    pub node_authorization: Option<Secret>,
+    /// Who may ask.
+    pub access: Access,
+    /// The networks in which nodes may be; empty for all.
+    pub registration_allow: Vec<Network>,
 }
 
 /// What was typed means nothing.
@@ -61,6 +72,19 @@ pub enum ConfigError {
     /// The key cannot stand in a header field.
     #[error("--node-api-key (OPENAI_API_KEY) has characters that no header field may have")]
     Key,
+    /// A key that no client could have.
+    #[error(
+        "a key of --api-key or --api-key-file is empty, or has characters that no header field may have"
+    )]
+    ClientKey,
+    /// The keys cannot be read.
+    #[error("--api-key-file {}: {why}", path.display())]
+    KeyFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 impl Config {
@@ -106,10 +130,12 @@ impl Config {
             return Err(ConfigError::Shards);
         }
         // vLLM's launchers set an empty key to mean none.
-        let key = args.node_api_key.as_deref().filter(|key| !key.is_empty());
-        if key.is_some_and(|key| !key.bytes().all(|byte| byte.is_ascii_graphic())) {
+        let key = args.node_api_key.as_ref().map(Secret::expose);
+        let key = key.filter(|key| !key.is_empty());
+        if !key.is_none_or(keys::is_token) {
             return Err(ConfigError::Key);
         }
+        let clients_keys = keys::of_clients(&args.api_key, args.api_key_file.as_deref())?;
         Ok(Self {
             http: SocketAddr::new(args.host, args.port),
             zmq_ports,
@@ -117,6 +143,7 @@ impl Config {
             driver: args.io_driver,
             body_bytes_max: args.max_payload_size,
             answer_within: args.request_timeout_secs,
+            first_byte_within: args.decode_first_byte_timeout_secs,
             stream_idle: args.stream_idle_timeout_secs,
             drain_timeout: args.drain_timeout,
             client_times: ClientTimes {
@@ -127,7 +154,9 @@ impl Config {
             },
             node_fresh: args.node_fresh_secs,
             node_expiry: args.node_expiry_secs,
-            node_authorization: key.map(|key| format!("Bearer {key}").into()),
+            node_authorization: key.map(|key| format!("Bearer {key}").as_str().into()),
+            access: Access::new(clients_keys),
+            registration_allow: args.registration_allow.clone(),
         })
     }
 }

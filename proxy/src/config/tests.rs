@@ -99,7 +99,10 @@ fn empty_key_is_no_key() {
         None
     );
     let given = config(&["--node-api-key", "k"]).unwrap();
-    assert_eq!(given.node_authorization.as_deref(), Some("Bearer k"));
+    assert_eq!(
+        given.node_authorization.as_ref(),
+        Some(&Secret::from("Bearer k"))
+    );
 }
 
 #[test]
@@ -127,6 +130,7 @@ fn times_are_those_among_the_limits_unless_told_otherwise() {
     assert_eq!(config.drain_timeout, limits::DRAIN_TIMEOUT);
     assert_eq!(config.answer_within, limits::UPSTREAM_TIMEOUT);
     assert_eq!(config.stream_idle, limits::UPSTREAM_TIMEOUT);
+    assert_eq!(config.first_byte_within, None);
 }
 
 #[test]
@@ -141,6 +145,7 @@ fn every_time_reaches_what_it_is_for() {
         ["--drain-timeout", "0"],
         ["--request-timeout-secs", "8"],
         ["--stream-idle-timeout-secs", "9"],
+        ["--decode-first-byte-timeout-secs", "10"],
     ];
     let config = config(given.as_flattened()).unwrap();
     let times = ClientTimes {
@@ -155,4 +160,5 @@ fn every_time_reaches_what_it_is_for() {
     assert_eq!(config.drain_timeout, Duration::ZERO);
     assert_eq!(config.answer_within, Duration::from_secs(8));
     assert_eq!(config.stream_idle, Duration::from_secs(9));
+    assert_eq!(config.first_byte_within, Some(Duration::from_secs(10)));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use crate::limits;
 
@@ -249,7 +249,16 @@ pub struct Node {
     pub(super) in_flight: Box<[Cell]>,
     /// Raised by a shard that saw it fail; withdrawn by the registry when `/health` says 200 again.
     suspect: AtomicBool,
+    /// One of the values below: whether it has kept a request waiting beyond its deadline.
+    silence: AtomicU8,
 }
+
+/// It answers what it is asked, as far as anybody knows.
+const ANSWERS: u8 = 0;
+/// A request has expired; the registry is still to take note of it.
+const SILENT: u8 = 1;
+/// The registry has taken note, and no request has been answered since.
+const ON_PROBATION: u8 = 2;
 
 impl Node {
     /// A node as it was registered and resolved, for a process with `shards` shards.
@@ -268,6 +277,7 @@ impl Node {
             kv,
             in_flight,
             suspect: AtomicBool::new(false),
+            silence: AtomicU8::new(ANSWERS),
         }
     }
 
@@ -283,6 +293,35 @@ impl Node {
     /// has probed it.
     pub fn distrust(&self) {
         self.suspect.store(true, Ordering::Relaxed);
+    }
+
+    /// Notes that a request to this node was not answered in time: it is distrusted, and its `/health`,
+    /// which a frozen engine's HTTP server still answers, does not heal it for a while.
+    pub fn quarantine(&self) {
+        self.silence.store(SILENT, Ordering::Relaxed);
+        self.distrust();
+    }
+
+    /// Notes that it has answered a request.
+    pub fn answered(&self) {
+        // One load in all but the rarest cases; a silence that nobody has heeded yet stays.
+        if self.silence.load(Ordering::Relaxed) == ON_PROBATION {
+            self.silence.store(ANSWERS, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a request has expired since the last call; the registry's to ask.
+    pub fn heed_silence(&self) -> bool {
+        let order = Ordering::Relaxed;
+        let taken = self
+            .silence
+            .compare_exchange(SILENT, ON_PROBATION, order, order);
+        taken.is_ok()
+    }
+
+    /// Whether no request has been answered since one expired.
+    pub fn is_silent(&self) -> bool {
+        self.silence.load(Ordering::Relaxed) != ANSWERS
     }
 
     /// Withdraws the suspicion; the registry calls this when the node's `/health` said 200.

@@ -60,6 +60,7 @@ pub(super) async fn answer(
             watch,
         },
         role,
+        None,
     )
     .await?;
     Ok(status)
@@ -78,7 +79,7 @@ async fn ask(context: &Context, incoming: &Incoming) -> Result<(Answer, InFlight
         match get(context, incoming, node).await {
             Ok(answer) => return Ok((answer, guard)),
             Err(failure) => {
-                node.distrust();
+                failure.fault.blame(node);
                 let cause = of_fault(&failure.fault).1;
                 context
                     .counters

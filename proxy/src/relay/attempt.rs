@@ -13,7 +13,7 @@ use crate::limits;
 use crate::nodes::{InFlight, Node, Role};
 use crate::openai::Patch;
 use crate::telemetry::{Cause, Counter, Side, Stage};
-use crate::upstream::{Answer, Failure};
+use crate::upstream::{Answer, Failure, Fault};
 
 use super::client::Client;
 use super::context::Context;
@@ -141,17 +141,18 @@ impl<'a> Attempt<'a> {
             Ok(Err(failure)) => self.not_decoded(failure, job),
             Ok(Ok(answer)) => {
                 self.took(Stage::Decode, staged);
-                Outcome::Over(self.relay(answer, job, &mut down).await)
+                Outcome::Over(self.relay(answer, job, &mut down, staged).await)
             }
         }
     }
 
-    /// Relays D's answer, whatever its status.
+    /// Relays D's answer to the decode that was begun at `since`, whatever its status.
     async fn relay(
         mut self,
         answer: Answer,
         job: Job,
         down: &mut Downstream<'_>,
+        since: Instant,
     ) -> Result<u16, Ended> {
         let (context, status, began) = (self.context, answer.head.status, clock::now());
         let event = match status {
@@ -176,7 +177,11 @@ impl<'a> Attempt<'a> {
                 decode
             }
         };
-        let ended = relay(context, answer, down, Role::Decode).await;
+        let first_by = context
+            .settings()
+            .first_byte_within
+            .map(|within| since + within);
+        let ended = relay(context, answer, down, Role::Decode, first_by).await;
         if ledger.phase() == Phase::Streaming {
             ledger.note(Event::StreamEnded);
         }
@@ -206,7 +211,7 @@ impl<'a> Attempt<'a> {
                 match refused {
                     Refused::Answer(answer) => {
                         let status = answer.head.status;
-                        let ended = relay(context, *answer, &mut down, Role::Prefill).await;
+                        let ended = relay(context, *answer, &mut down, Role::Prefill, None).await;
                         Outcome::Over(ended.map(|()| status))
                     }
                     Refused::Event { status, body } => {
@@ -261,7 +266,7 @@ impl<'a> Attempt<'a> {
     }
 
     fn node_failed(&self, role: Role, node: &Arc<Node>, failure: Failure, job: Job) -> Outcome {
-        node.distrust();
+        failure.fault.blame(node);
         tracing::debug!(role = role.name(), node = %node.http, %failure, "a node failed");
         let stage = if role == Role::Prefill {
             Stage::Prefill
@@ -332,16 +337,17 @@ async fn grace<T>(
     deadline.within(held).await.unwrap_or_default();
 }
 
-/// Relays a node's answer and counts its end.
+/// Relays a node's answer, whose body must begin before `first_by`, and counts its end.
 pub(super) async fn relay(
     context: &Context,
     answer: Answer,
     down: &mut Downstream<'_>,
     role: Role,
+    first_by: Option<Instant>,
 ) -> Result<(), Ended> {
     let node = Arc::clone(&answer.connection.node);
-    let count = |fault| {
-        node.distrust();
+    let count = |fault: Fault| {
+        fault.blame(&node);
         tracing::debug!(node = %node.http, %fault, "an answer broke off");
         context
             .counters
@@ -349,7 +355,7 @@ pub(super) async fn relay(
         fault
     };
     let began = clock::now();
-    match stream::relay(down.client, context, down.reply, answer, down.watch).await {
+    match stream::relay(context, down, answer, first_by).await {
         Ending::Whole => Ok(()),
         Ending::ClientLeft(unanswered) => {
             if let Some(connection) = unanswered {

@@ -11,8 +11,11 @@ use arc_swap::{ArcSwap, Cache};
 use crate::io::Timers;
 use crate::limits;
 use crate::nodes::Snapshot;
+use crate::secret::Secret;
 use crate::telemetry::Counters;
 use crate::upstream::Pool;
+
+use super::access::Access;
 
 /// Random bytes fetched at once: enough for 256 ids.
 const RANDOM_BYTES: usize = 4_096;
@@ -23,17 +26,30 @@ pub struct Settings {
     /// Longest request body in bytes.
     pub body_bytes_max: u64,
     /// `Authorization` of both legs, when the operator gave a key for the nodes.
-    pub node_authorization: Option<Box<str>>,
+    pub node_authorization: Option<Secret>,
+    /// Who may ask.
+    pub access: Access,
     /// What this process adds to `Via`, and refuses to see again. Unique to the process.
     pub via: Box<str>,
     /// Time for one answer of a node to begin.
     pub answer_within: Duration,
+    /// Time for the first byte of a decode's answer to come, its body's included; as the two others, if the
+    /// operator set none.
+    pub first_byte_within: Option<Duration>,
     /// Longest pause inside a stream of a node.
     pub stream_idle: Duration,
     /// Times that a client's connection is given.
     pub client_times: ClientTimes,
     /// Renders `/metrics`; the relay does not know the other shards.
     pub metrics: fn(&Shared) -> String,
+}
+
+impl Settings {
+    /// Time for D to begin its answer.
+    pub(super) fn decode_within(&self) -> Duration {
+        self.first_byte_within
+            .map_or(self.answer_within, |within| within.min(self.answer_within))
+    }
 }
 
 /// Times that a client's connection is given.

@@ -49,7 +49,7 @@ pub(super) async fn start(
     let body_bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
     let id = prefilled.id.as_str();
     let head = leg::head(context, incoming, node.node(), Some(id), Some(body_bytes));
-    let answer_within = context.settings().answer_within;
+    let answer_within = context.settings().decode_within();
     let request = Request {
         head: &head,
         body: &[body],

@@ -55,8 +55,14 @@ impl Drain {
 
     async fn send(&self, context: &Context) -> Result<(), Box<dyn std::error::Error>> {
         let deadline = context.timers.deadline();
-        let answer = prefill::send(context, &self.node, &self.job, &self.id, &deadline).await?;
-        let is_clean = read_body(&answer, &deadline, |_| ()).await?;
+        let within = context.settings().decode_within();
+        let node = self.node.node();
+        let sent = prefill::send(context, &self.node, &self.job, &self.id, within, &deadline);
+        let answer = sent
+            .await
+            .inspect_err(|failure| failure.fault.blame(node))?;
+        let body = read_body(&answer, &deadline, |_| ());
+        let is_clean = body.await.inspect_err(|fault| fault.blame(node))?;
         let status = answer.head.status;
         if is_clean && answer.is_reusable() {
             context.pool.give_back(answer.connection, clock::now());

@@ -3,6 +3,7 @@
 //! [`request`] is the one path of a request, top to bottom, every phase by name. Endpoints differ by a
 //! value, never by a second path. This room knows neither ZMQ nor threads.
 
+mod access;
 mod any_node;
 mod attempt;
 mod body;
@@ -22,5 +23,6 @@ mod route;
 mod stream;
 mod watch;
 
+pub use access::Access;
 pub use connection::serve;
 pub use context::{ClientTimes, Context, Phase, PhaseCell, Settings, Shared};

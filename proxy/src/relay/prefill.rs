@@ -1,6 +1,7 @@
 //! The first leg: P computes the prompt's KV and pushes it to D.
 
 use std::cell::Cell;
+use std::time::Duration;
 
 use crate::http1::{Chunked, ChunkedEvent, ResponseBody};
 use crate::io::{Deadline, clock};
@@ -61,16 +62,22 @@ pub(super) async fn run(
 ) -> Result<(), NotPrefilled> {
     // A deadline of its own: the client's is needed by whoever watches the client.
     let deadline = context.timers.deadline();
-    let sent = send(context, node, job, id, &deadline).await;
+    let answer_within = context.settings().answer_within;
+    let sent = send(context, node, job, id, answer_within, &deadline).await;
     let answer = sent.map_err(NotPrefilled::Node)?;
     match answer.head.status {
-        200 => finish(context, answer, &deadline).await,
+        200 => {
+            finish(context, answer, &deadline).await?;
+            node.node().answered();
+            Ok(())
+        }
         400..500 => Err(NotPrefilled::Refused(Refused::Answer(Box::new(answer)))),
         status => Err(NotPrefilled::Failed { status }),
     }
 }
 
-/// Sends the request for one token under `id` to `node`, P or D, and reads the head of its answer.
+/// Sends the request for one token under `id` to `node`, P or D, and reads the head of its answer, for which it
+/// has `answer_within`.
 ///
 /// # Cancel safety
 ///
@@ -80,6 +87,7 @@ pub(super) async fn send(
     node: &InFlight,
     job: &Job,
     id: &RequestId,
+    answer_within: Duration,
     deadline: &Deadline,
 ) -> Result<Answer, Failure> {
     let Job { incoming, patch } = job;
@@ -90,7 +98,7 @@ pub(super) async fn send(
     let request = Request {
         head: &head,
         body: &body,
-        answer_within: context.settings().answer_within,
+        answer_within,
         is_sent: &Cell::new(false),
     };
     exchange(&context.pool, node, request, deadline, clock::now()).await

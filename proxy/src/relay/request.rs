@@ -46,14 +46,13 @@ pub(super) enum Next {
 /// Dropping it closes the connections to the nodes; the client's must be closed.
 pub(super) async fn serve(client: &mut Client, context: &Rc<Context>) -> Next {
     let mut reply = Reply::to_unreadable();
-    let incoming = match read(client, context).await {
+    let incoming = match read(client, context, &mut reply).await {
         Ok(incoming) => incoming,
         Err(NoRequest::Ended) => return Next::Close,
         Err(NoRequest::Refused(error)) => {
             return refuse(client, context, &mut reply, Route::Other, &error).await;
         }
     };
-    reply = Reply::to(&incoming);
     reply.keep_alive &= !context.is_draining();
     let path = incoming.head.path.get(incoming.head_bytes());
     let target = match route::target(path, incoming.head.method) {
@@ -120,9 +119,20 @@ impl From<Error> for Ended {
     }
 }
 
-/// Reads one request and refuses what must not go to any node.
-async fn read(client: &mut Client, context: &Context) -> Result<Incoming, NoRequest> {
+/// Reads one request and refuses what must not go to any node. As soon as its head says how, `reply` is
+/// set to the manner of its answer.
+async fn read(
+    client: &mut Client,
+    context: &Context,
+    reply: &mut Reply,
+) -> Result<Incoming, NoRequest> {
     let (head, head_bytes) = incoming::read_head(client, context).await?;
+    let bytes = client.inbox.get(..head_bytes).unwrap_or_default();
+    *reply = Reply::to(&head, bytes);
+    // Before the body: who has no key does not fill our memory either.
+    if !context.settings().access.admits(&head, bytes) {
+        return Err(Error::Unauthorized.into());
+    }
     let incoming = incoming::read_body(client, context, head, head_bytes).await?;
     let via = context.settings().via.as_bytes();
     let is_ours = |hops: &[u8]| {

@@ -44,6 +44,10 @@ pub(super) async fn local(client: &Client, reply: &Reply, local: Local<'_>) -> R
             "content-length",
             u64::try_from(local.body.len()).unwrap_or(0),
         );
+    if local.status == 401 {
+        // RFC 9110 §11.6.1 asks for it.
+        writer = writer.field("www-authenticate", "Bearer");
+    }
     if let Some(allow) = local.allow {
         writer = writer.field("allow", allow);
     }

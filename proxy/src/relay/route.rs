@@ -1,10 +1,8 @@
 //! What a request asks for, and how it is to be answered.
 
 use crate::error::Error;
-use crate::http1::{HeadWriter, Method, Version};
+use crate::http1::{HeadWriter, Method, RequestHead, Version};
 use crate::telemetry::Route;
-
-use super::incoming::Incoming;
 
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +64,13 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// The manner that `incoming` asks for.
-    pub(super) fn to(incoming: &Incoming) -> Self {
-        let request_id = incoming.field("x-request-id").unwrap_or_default();
+    /// The manner that the request with this head asks for.
+    pub(super) fn to(head: &RequestHead, bytes: &[u8]) -> Self {
+        let request_id = head.fields.get(bytes, "x-request-id").unwrap_or_default();
         Self {
-            is_head: incoming.head.method == Method::Head,
-            is_http11: incoming.head.version == Version::Http11,
-            keep_alive: incoming.head.keep_alive,
+            is_head: head.method == Method::Head,
+            is_http11: head.version == Version::Http11,
+            keep_alive: head.keep_alive,
             request_id: request_id.into(),
         }
     }

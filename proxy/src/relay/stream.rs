@@ -5,11 +5,12 @@ use std::io::IoSlice;
 use std::time::{Duration, Instant};
 
 use crate::http1::{HeadWriter, Pieces, end_to_end, reason};
-use crate::io::{Deadline, Stream, clock};
+use crate::io::{Deadline, clock};
 use crate::telemetry::Counter;
 use crate::upstream::{Answer, Connection, Fault};
 
 use super::Context;
+use super::attempt::Downstream;
 use super::body::{Body, Framing};
 use super::client::{Client, Gone};
 use super::route::Reply;
@@ -37,19 +38,24 @@ pub(super) enum Ending {
     ClientLeft(Option<Connection>),
 }
 
-/// Relays `answer`, head and body, to the client. Ends the node's connection unless the answer ended
+/// Relays `answer`, head and body, to the client; the body's first byte is waited for until `first_by`, if
+/// that is sooner than the longest pause of a stream. Ends the node's connection unless the answer ended
 /// exactly at its boundary; then it goes back to the pool.
 ///
 /// # Cancel safety
 ///
 /// Dropping it leaves a part unsent; both connections must be closed.
 pub(super) async fn relay(
-    client: &Client,
     context: &Context,
-    reply: &mut Reply,
+    down: &mut Downstream<'_>,
     answer: Answer,
-    watch: &mut Watch,
+    first_by: Option<Instant>,
 ) -> Ending {
+    let Downstream {
+        client,
+        reply,
+        watch,
+    } = down;
     let mut body = Body::new(answer.body, reply.is_http11);
     reply.keep_alive &= body.framing() != Framing::Close;
     let mut head = write_head(&answer, reply, body.framing());
@@ -67,7 +73,8 @@ pub(super) async fn relay(
         let relay = Relay {
             client,
             context,
-            stream: &upstream.stream,
+            upstream: &upstream,
+            first_by,
             since: watch.since(),
         };
         relay.run(&mut body, &mut head, tail, watch).await
@@ -116,7 +123,9 @@ impl From<Fault> for Broken {
 struct Relay<'a> {
     client: &'a Client,
     context: &'a Context,
-    stream: &'a Stream,
+    upstream: &'a Connection,
+    /// When the body's first byte is due.
+    first_by: Option<Instant>,
     /// When the request was complete.
     since: Instant,
 }
@@ -146,11 +155,19 @@ impl Relay<'_> {
             if let Some(is_clean) = step.ended {
                 return Ok(is_clean);
             }
-            let stream_idle = self.context.settings().stream_idle;
-            if !self.wait(watch, stream_idle).await? {
+            if !self.wait(watch, self.patience(body)).await? {
                 return Err(Fault::Timeout.into());
             }
             step = self.turn(body, head)?;
+        }
+    }
+
+    /// How long the node may take to send more of `body`.
+    fn patience(&self, body: &Body) -> Duration {
+        let idle = self.context.settings().stream_idle;
+        match self.first_by {
+            Some(by) if !body.has_begun() => idle.min(by.saturating_duration_since(clock::now())),
+            _ => idle,
         }
     }
 
@@ -159,7 +176,7 @@ impl Relay<'_> {
         let deadline: &Deadline = &self.client.deadline;
         deadline.set(limit);
         match watch
-            .or_gone(deadline.within(self.stream.readable()))
+            .or_gone(deadline.within(self.upstream.stream.readable()))
             .await?
         {
             Ok(ready) => ready
@@ -173,7 +190,12 @@ impl Relay<'_> {
     /// allocation and no wait.
     fn turn(&self, body: &mut Body, head: &mut Vec<u8>) -> Result<Step, Broken> {
         let mut buffer = self.context.relay_buffer.borrow_mut();
-        match self.stream.try_read(&mut buffer).map_err(Fault::Cut)? {
+        match self
+            .upstream
+            .stream
+            .try_read(&mut buffer)
+            .map_err(Fault::Cut)?
+        {
             None => Ok(Step {
                 unsent: Vec::new(),
                 ended: None,
@@ -198,6 +220,10 @@ impl Relay<'_> {
         let mut pieces = Pieces::new();
         let counters = &self.context.counters;
         counters.count(Counter::Reads);
+        if !body.has_begun() {
+            self.upstream.node.answered();
+            counters.first_token(clock::now().saturating_duration_since(self.since));
+        }
         loop {
             let passed = body.pass(rest, &mut pieces)?;
             let mut slices = [IoSlice::new(b""); SLICES_MAX];
@@ -221,7 +247,6 @@ impl Relay<'_> {
             }
             if !head.is_empty() {
                 *head = Vec::new();
-                counters.first_token(clock::now().saturating_duration_since(self.since));
             }
             counters.add(
                 Counter::BytesOut,

@@ -80,6 +80,8 @@ labels! {
     Cause {
         /// The request could not be read, or we must not pass it on.
         Invalid => "invalid",
+        /// The client has no key, or a wrong one.
+        Unauthorized => "unauthorized",
         /// A peer took longer than it may.
         Timeout => "timeout",
         /// No usable node of a role.

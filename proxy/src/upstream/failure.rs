@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::http1::{ChunkedError, HeadError};
+use crate::nodes::Node;
 
 /// What went wrong on the way to a node or back.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +46,16 @@ pub struct Failure {
 }
 
 impl Fault {
+    /// Has `node`, whose fault this is, avoided until its `/health` says 200. After a silence that does not
+    /// say enough.
+    pub(crate) fn blame(&self, node: &Node) {
+        if matches!(self, Self::Timeout) {
+            node.quarantine();
+        } else {
+            node.distrust();
+        }
+    }
+
     /// The failure of a request that may have reached the node, which had begun to answer or had not.
     pub(crate) const fn after_sending(self, has_answered: bool) -> Failure {
         Failure {

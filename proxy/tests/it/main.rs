@@ -16,6 +16,7 @@
     reason = "messages are cut at every byte, and a table of cases is as long as it must be"
 )]
 
+mod access;
 mod bodies;
 mod decode;
 mod disconnect;
@@ -32,5 +33,6 @@ mod pool;
 mod prefill;
 mod registration;
 mod request_ids;
+mod silence;
 mod streaming;
 mod support;

@@ -7,6 +7,7 @@ use crate::source::{Source, has_word};
 /// The rooms from the ground up, each with the rooms it may import: none that stands above it.
 const ROOMS: &[(&str, &[&str])] = &[
     ("limits", &[]),
+    ("secret", &[]),
     ("io", &["limits"]),
     ("http1", &["limits"]),
     ("openai", &["limits"]),
@@ -33,14 +34,18 @@ const ROOMS: &[(&str, &[&str])] = &[
             "openai",
             // Its counters alone, for a scrape.
             "registry",
+            "secret",
             "telemetry",
             "upstream",
         ],
     ),
     ("shard", &["io", "limits", "relay", "telemetry"]),
-    // The driver's name, as it is typed.
-    ("args", &["io", "limits"]),
-    ("config", &["args", "io", "limits", "relay"]),
+    // Names of drivers and networks, as they are typed.
+    ("args", &["io", "limits", "registry", "secret"]),
+    (
+        "config",
+        &["args", "io", "limits", "registry", "relay", "secret"],
+    ),
     (
         "control",
         &[

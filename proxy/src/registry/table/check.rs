@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::entry::Health;
+use super::quarantine::Quarantine;
 use super::{Change, Settings, Table, Ticket};
 use crate::nodes::{HttpAddress, KvAddress, Node, Role, State};
 use crate::registry::frame::Registration;
@@ -29,6 +30,9 @@ struct Naive {
     health: Health,
     is_proven: bool,
     is_probed: bool,
+    /// Its last request expired, and the registry has not heard of it yet.
+    is_silenced: bool,
+    quarantine: Quarantine,
     last_ping: Duration,
 }
 
@@ -43,6 +47,8 @@ impl Naive {
             health: Health::Unknown,
             is_proven: false,
             is_probed: false,
+            is_silenced: false,
+            quarantine: Quarantine::default(),
             last_ping: now,
         }
     }
@@ -50,6 +56,8 @@ impl Naive {
     fn renew(&mut self) {
         self.node = None;
         self.health = Health::Unknown;
+        self.is_silenced = false;
+        self.quarantine.lift();
     }
 
     fn state(&self, now: Duration) -> State {
@@ -95,7 +103,7 @@ pub fn check_table(data: &[u8]) {
             3 => pair.now += Duration::from_millis(50) * u32::from(argument),
             4 => pair.start_probes(),
             5 => pair.end_probe(kind, argument),
-            6 => pair.distrust(argument),
+            6 => pair.distrust(kind, argument),
             _ => pair.resolve(argument),
         }
         pair.expire();
@@ -165,8 +173,11 @@ impl Pair {
             });
             return Change::RoleChanged(departed);
         }
-        if node.health == Health::Good && now - node.last_ping > SETTINGS.fresh {
+        if now - node.last_ping > SETTINGS.fresh
+            && (node.health == Health::Good || node.quarantine.holds(now))
+        {
             node.health = Health::Doubted;
+            node.quarantine.lift();
         }
         node.last_ping = now;
         let is_same = node.registration.kv == registration.kv;
@@ -205,6 +216,12 @@ impl Pair {
 
     fn start_probes(&mut self) {
         for node in &mut self.naive {
+            if std::mem::take(&mut node.is_silenced) {
+                node.quarantine.begin(self.now);
+                if node.health == Health::Good {
+                    node.health = Health::Doubted;
+                }
+            }
             let is_suspect = node.node.as_ref().is_some_and(|node| node.is_suspect());
             if node.health == Health::Good && is_suspect {
                 node.health = Health::Doubted;
@@ -258,17 +275,29 @@ impl Pair {
             .node
             .as_ref()
             .is_some_and(|node| Arc::ptr_eq(node, &ticket.node));
-        if is_same && probed == Probed::Healthy {
+        if is_same && probed == Probed::Healthy && !node.quarantine.holds(self.now) {
             node.health = Health::Good;
             node.is_proven = true;
             assert!(!ticket.node.is_suspect());
         }
     }
 
-    fn distrust(&self, argument: u8) {
+    fn distrust(&mut self, kind: u8, argument: u8) {
         let at = usize::from(argument) % self.published.len().max(1);
-        if let Some((node, _)) = self.published.get(at) {
+        let Some((node, _)) = self.published.get(at) else {
+            return;
+        };
+        if kind < 128 {
             node.distrust();
+            return;
+        }
+        node.quarantine();
+        let is_it = |naive: &&mut Naive| {
+            let known = naive.node.as_ref();
+            known.is_some_and(|known| Arc::ptr_eq(known, node))
+        };
+        if let Some(naive) = self.naive.iter_mut().find(is_it) {
+            naive.is_silenced = true;
         }
     }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quarantine::Quarantine;
 use super::retry::Retry;
 use crate::nodes::{HttpAddress, KvAddress, Node, Role, State};
 use crate::registry::frame::Registration;
@@ -37,6 +38,8 @@ pub(super) struct Entry {
     pub(super) proven: bool,
     pub(super) probe: Retry,
     pub(super) resolve: Retry,
+    /// While it lasts, `/health` does not heal.
+    pub(super) quarantine: Quarantine,
     /// Its state in the last snapshot, if it was in it.
     pub(super) shown: Option<State>,
     last_ping: Duration,
@@ -56,6 +59,7 @@ impl Entry {
             proven: false,
             probe: Retry::default(),
             resolve: Retry::default(),
+            quarantine: Quarantine::default(),
             shown: None,
             last_ping: now,
             trusted_at: Duration::ZERO,
@@ -68,10 +72,11 @@ impl Entry {
     }
 
     /// Extends the lease. A node that comes back after a silence may be a new process that does not
-    /// serve yet, so it is probed again before it is trusted.
+    /// serve yet, so it is probed again before it is trusted; it may also be one that is not frozen.
     pub(super) fn ping(&mut self, now: Duration, fresh: Duration) {
-        if self.health == Health::Good && self.age(now) > fresh {
+        if self.age(now) > fresh && (self.health == Health::Good || self.quarantine.holds(now)) {
             self.health = Health::Doubted;
+            self.quarantine.lift();
             self.probe.want(now);
         }
         self.last_ping = self.last_ping.max(now);
@@ -88,6 +93,7 @@ impl Entry {
         );
         self.node = Some(Arc::new(node));
         self.health = Health::Unknown;
+        self.quarantine.lift();
         self.probe.want(now);
     }
 
@@ -106,8 +112,21 @@ impl Entry {
 
     /// Takes note of a shard's distrust.
     pub(super) fn heed_shards(&mut self, now: Duration) {
-        let is_suspect = self.node.as_ref().is_some_and(|node| node.is_suspect());
-        if self.health != Health::Good || !is_suspect {
+        let Some(node) = &self.node else { return };
+        if node.heed_silence() {
+            // A probe that has just ended may have withdrawn it.
+            node.distrust();
+            self.quarantine.begin(now);
+            if self.health == Health::Good {
+                self.health = Health::Doubted;
+            }
+            self.probe.want_at(self.quarantine.until());
+            return;
+        }
+        if !node.is_silent() {
+            self.quarantine.forgive();
+        }
+        if self.health != Health::Good || !node.is_suspect() {
             return;
         }
         self.health = Health::Doubted;

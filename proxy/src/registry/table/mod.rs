@@ -13,6 +13,7 @@
 mod check;
 mod entry;
 mod newcomers;
+mod quarantine;
 mod retry;
 
 use std::collections::{BTreeMap, HashMap};
@@ -204,6 +205,9 @@ impl Table {
             return;
         }
         match probed {
+            Probed::Healthy if entry.quarantine.holds(now) => {
+                entry.probe.want_at(entry.quarantine.until());
+            }
             Probed::Healthy => {
                 let was_proven = entry.proven;
                 let source = entry.source;

@@ -42,6 +42,11 @@ impl Retry {
         self.due = Some(now);
     }
 
+    /// Wants it at `due` and not sooner.
+    pub(super) fn want_at(&mut self, due: Duration) {
+        self.due = Some(due);
+    }
+
     /// Wants it once more after a pause, as after a failure. The pause doubles from one to the next.
     pub(super) fn want_later(&mut self, now: Duration) {
         self.failures = self.failures.saturating_add(1);

@@ -217,6 +217,72 @@ fn distrust_soon_after_trust_waits_for_its_probe() {
 }
 
 #[test]
+fn silent_node_is_not_healed_by_its_health_until_its_quarantine_ends() {
+    let mut table = table();
+    ping(&mut table, "10.0.0.1:80", seconds(0));
+    probe(&mut table, Probed::Healthy, seconds(0));
+    let node = Arc::clone(&table.news(seconds(0)).unwrap().snapshot.nodes[0].0);
+    let mut trusted_at = Vec::new();
+    for at in 20..200 {
+        ping(&mut table, "10.0.0.1:80", seconds(at));
+        if !node.is_suspect() {
+            trusted_at.push(at);
+            node.quarantine();
+        }
+        probe(&mut table, Probed::Healthy, seconds(at));
+    }
+    assert_eq!(trusted_at, [20, 31, 52, 93, 174]);
+
+    // It answers again, so the next time is a first time.
+    table.probed(
+        &Ticket {
+            id: Id(0),
+            node: Arc::clone(&node),
+        },
+        Probed::Healthy,
+        seconds(334),
+    );
+    node.answered();
+    probe(&mut table, Probed::Healthy, seconds(335));
+    node.quarantine();
+    for (at, is_suspect) in [(336, true), (345, true), (347, false)] {
+        probe(&mut table, Probed::Healthy, seconds(at));
+        assert_eq!(node.is_suspect(), is_suspect, "{at}");
+    }
+}
+
+#[test]
+fn probe_under_way_does_not_heal_a_node_that_falls_silent_meanwhile() {
+    let mut table = table();
+    ping(&mut table, "10.0.0.1:80", seconds(0));
+    probe(&mut table, Probed::Healthy, seconds(0));
+    let node = Arc::clone(&table.news(seconds(0)).unwrap().snapshot.nodes[0].0);
+    node.distrust();
+    let tickets = table.probe_due(0, seconds(20));
+    node.quarantine();
+    assert!(table.probe_due(1, seconds(20)).is_empty());
+    table.probed(&tickets[0], Probed::Healthy, seconds(21));
+    assert!(node.is_suspect());
+    assert_eq!(probe(&mut table, Probed::Healthy, seconds(29)), 0);
+    assert_eq!(probe(&mut table, Probed::Healthy, seconds(30)), 1);
+    assert!(!node.is_suspect());
+}
+
+#[test]
+fn silent_node_that_is_started_anew_is_trusted_at_once() {
+    let mut table = table();
+    ping(&mut table, "10.0.0.1:80", seconds(0));
+    probe(&mut table, Probed::Healthy, seconds(0));
+    let node = Arc::clone(&table.news(seconds(0)).unwrap().snapshot.nodes[0].0);
+    node.quarantine();
+    assert_eq!(probe(&mut table, Probed::Healthy, seconds(1)), 0);
+    // No ping for more than the 5 s of a fresh node: another process.
+    ping(&mut table, "10.0.0.1:80", seconds(7));
+    assert_eq!(probe(&mut table, Probed::Healthy, seconds(7)), 1);
+    assert!(!node.is_suspect());
+}
+
+#[test]
 fn new_kv_address_makes_a_new_node_in_the_old_place() {
     let mut table = table();
     ping(&mut table, "10.0.0.1:80", seconds(0));

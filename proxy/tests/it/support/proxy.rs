@@ -89,14 +89,10 @@ impl Proxy {
 
     /// As [`Proxy::start_on`], on whatever driver the command asks for.
     pub(crate) fn start_unchecked(command: &mut Command, port: u16, zmq_port: u16) -> Self {
-        command.args([
-            "--host",
-            "127.0.0.1",
-            "--shards",
-            "2",
-            "--log-level",
-            "debug",
-        ]);
+        command.args(["--host", "127.0.0.1", "--shards", "2"]);
+        if !command.get_args().any(|arg| arg == "--log-level") {
+            command.args(["--log-level", "debug"]);
+        }
         command.args([
             "--port",
             &port.to_string(),

@@ -32,7 +32,7 @@ impl Program {
     }
 
     /// The name the program goes by in its own messages.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Proxy => "pd-proxy",
             Self::Sim => "pd-sim",

@@ -11,6 +11,9 @@
 //! | [`supervise`] | a set of children: their starts, their deaths, their end |
 //! | [`child`] | one child process, from the supervisor's side |
 //! | [`tether`] | the same from the child's side: how it dies with its supervisor |
+//! | [`guard`] | between the supervisor and a program that may start others |
+//! | [`descendants`] | everything that a process has started, and its end |
+//! | [`installed`] | the vLLM that is installed, and its version |
 //! | [`embedded`] | the programs that this binary carries and runs as its own children |
 //! | [`command`] | the command lines and environments of the children |
 //! | [`probe`] | whether a child answers yet |
@@ -25,8 +28,11 @@ mod cli;
 mod command;
 mod connector;
 mod demo;
+mod descendants;
 mod embedded;
 mod exit;
+mod guard;
+mod installed;
 mod logs;
 mod plan;
 mod ports;
@@ -45,6 +51,9 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if let Some(step) = guard::requested(std::env::args_os()) {
+        return step.run();
+    }
     match embedded::requested(std::env::args_os()) {
         Some(child) => child.run(),
         None => cli::main(std::env::args_os()),

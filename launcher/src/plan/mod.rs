@@ -84,6 +84,18 @@ impl Plan {
         })
     }
 
+    /// Every port that something will listen on, in the order of the starts.
+    pub(crate) fn ports(&self) -> Vec<u16> {
+        let mut ports = vec![self.proxy_http_port];
+        ports.extend(&self.proxy_zmq_ports);
+        for node in &self.nodes {
+            let last = node.kv_port.saturating_add(node.tensor_parallel - 1);
+            ports.push(node.http_port);
+            ports.extend(node.kv_port..=last);
+        }
+        ports
+    }
+
     /// The plan as a table.
     pub(crate) fn table(&self) -> Vec<String> {
         let head = ["NODE", "ROLE", "GPU", "HTTP", "KV OR REGISTRATION"].map(str::to_owned);

@@ -139,17 +139,6 @@ fn no_gpus_are_named_where_none_are_wanted() {
     assert!(plan.nodes.iter().all(|node| node.gpus.is_empty()));
 }
 
-/// Every port that something will listen on.
-fn ports(plan: &Plan) -> Vec<u16> {
-    let mut ports = vec![plan.proxy_http_port];
-    ports.extend(&plan.proxy_zmq_ports);
-    for node in &plan.nodes {
-        ports.push(node.http_port);
-        ports.extend(node.kv_port..node.kv_port + node.tensor_parallel);
-    }
-    ports
-}
-
 proptest! {
     #[test]
     fn no_port_is_given_twice(
@@ -170,7 +159,7 @@ proptest! {
         ]);
         // The wish may hit the proxy's own ports.
         prop_assume!(plan.is_ok());
-        let ports = ports(&plan.unwrap());
+        let ports = plan.unwrap().ports();
 
         prop_assert_eq!(ports.iter().collect::<BTreeSet<_>>().len(), ports.len());
     }

@@ -9,6 +9,7 @@ use std::{env, fs};
 use anyhow::Context;
 use clap::{ArgMatches, Args, FromArgMatches};
 
+use crate::cli::Color;
 use crate::settings::Settings;
 use crate::settings::keys::{KEYS, Kind};
 use crate::settings::layers::{Layer, Layers, read_file};
@@ -29,26 +30,32 @@ pub(crate) struct StackArgs {
     config: Option<PathBuf>,
 }
 
-/// Plan a stack of proxy, decode and prefill nodes and print its exact commands.
+/// Start the proxy, decode and prefill nodes, watch them, and stop them together.
 ///
-/// Takes the variables of the testbed's script, with the same defaults.
+/// Takes the variables of the testbed's script, with the same defaults. However it ends, no process of
+/// it stays.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
-  pd-launcher up --dry-run
+  pd-launcher up
+  pd-launcher up --simulate
   pd-launcher up 2P6D --vllm-version 0.23.0 --dry-run
   pd-launcher up 1P1D --decode-tensor-parallel-size 2 --decode-gpu 2,3 --dry-run
 
 Flags win over variables, those over the file, that over defaults; `pd-launcher config show --origin`
 tells which it was.
 
-Exit status: 0, 1 when the version of vLLM is one that cannot do it, 64 when a setting is wrong.")]
+Exit status: 1 when something did not start or died, 2 when a request through the whole system failed,
+64 when a setting is wrong, 130 or 143 after Ctrl-C or SIGTERM.")]
 pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) stack: StackArgs,
     /// Print the plan and the exact commands, and start nothing
-    #[arg(long, required = true)]
+    #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Colours and line drawing
+    #[arg(long, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
     /// Further arguments of `vllm serve` for all nodes
     #[arg(last = true, value_name = "VLLM ARGS")]
     pub(crate) rest: Vec<String>,

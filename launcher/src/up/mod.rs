@@ -2,6 +2,11 @@
 
 pub(crate) mod args;
 mod dry_run;
+mod failure;
+mod preflight;
+mod ready;
+mod show;
+mod stack;
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -21,11 +26,17 @@ pub(crate) fn run(args: &UpArgs) -> ExitCode {
         let plan = Plan::new(&settings)?;
         Ok((settings, plan))
     });
-    let (settings, plan) = match plan {
+    let (settings, mut plan) = match plan {
         Ok(found) => found,
         Err(error) => return refuse(exit::USAGE, &error),
     };
-    dry_run(&settings, &plan)
+    if args.dry_run {
+        return dry_run(&settings, &plan);
+    }
+    match preflight::check(&settings, &mut plan) {
+        Ok(env) => stack::run(settings, plan, env, args.color),
+        Err(error) => refuse(exit::START_FAILED, &error),
+    }
 }
 
 /// Runs `config show`.

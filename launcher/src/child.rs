@@ -19,8 +19,12 @@ pub(crate) struct Spec {
     pub(crate) program: PathBuf,
     /// Its arguments, without its own name.
     pub(crate) args: Vec<OsString>,
+    /// Its environment, on top of what is inherited.
+    pub(crate) env: Vec<(String, String)>,
     /// Where its standard output and error go.
     pub(crate) log: PathBuf,
+    /// Whether it is a [`guard`](crate::guard), which must not be killed before what it guards.
+    pub(crate) guarded: bool,
 }
 
 /// A started process, in a group of its own.
@@ -34,7 +38,8 @@ pub(crate) struct Child {
     log: PathBuf,
     process: std::process::Child,
     /// The supervisor's end of the lifeline; see [`tether`](crate::tether).
-    _lifeline: Option<ChildStdin>,
+    lifeline: Option<ChildStdin>,
+    guarded: bool,
     ended: bool,
     status: Option<ExitStatus>,
 }
@@ -46,6 +51,7 @@ impl Child {
         let log = File::options().create(true).append(true).open(&spec.log)?;
         let mut process = Command::new(&spec.program)
             .args(&spec.args)
+            .envs(spec.env)
             .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
@@ -56,7 +62,8 @@ impl Child {
             name: spec.name,
             pid: Pid::from_child(&process),
             log: spec.log,
-            _lifeline: process.stdin.take(),
+            lifeline: process.stdin.take(),
+            guarded: spec.guarded,
             process,
             ended: false,
             status: None,
@@ -93,6 +100,18 @@ impl Child {
         if self.status.is_none() {
             // The group may have ended by itself, which is what every signal here is about.
             kill_process_group(self.pid, signal).ok();
+        }
+    }
+
+    /// Ends it and all it started without asking. A guard does that when its lifeline closes, and
+    /// takes a moment.
+    pub(crate) fn kill(&mut self) {
+        if self.guarded {
+            self.lifeline = None;
+            // It may have been stopped.
+            self.signal(Signal::CONT);
+        } else {
+            self.signal(Signal::KILL);
         }
     }
 

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{demo, exit};
+use crate::up::args::{ShowArgs, UpArgs};
+use crate::{demo, exit, up};
 
 /// Launcher of vLLM prefill and decode nodes behind pd-proxy.
 #[derive(Debug, Parser)]
@@ -17,7 +18,16 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Up(UpArgs),
     Demo(DemoArgs),
+    /// What `up` would use, and where it comes from
+    #[command(subcommand)]
+    Config(ConfigCommand),
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    Show(ShowArgs),
 }
 
 /// Show the whole system on this machine, without a GPU and without a network.
@@ -57,6 +67,16 @@ pub(crate) enum Color {
     Never,
 }
 
+impl Command {
+    fn run(self) -> ExitCode {
+        match self {
+            Self::Up(args) => up::run(&args),
+            Self::Demo(args) => demo::run(&args),
+            Self::Config(ConfigCommand::Show(args)) => up::show_config(&args),
+        }
+    }
+}
+
 /// More nodes of a role than a laptop simulates well.
 const NODES_MAX: i64 = 16;
 
@@ -67,9 +87,7 @@ fn nodes() -> clap::builder::RangedI64ValueParser<u16> {
 /// Runs `pd-launcher` with a command line whose first word is the program's name.
 pub(crate) fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match Cli::try_parse_from(args) {
-        Ok(Cli {
-            command: Command::Demo(args),
-        }) => demo::run(&args),
+        Ok(cli) => cli.command.run(),
         Err(error) => {
             // Nothing is left to say if even this cannot be said.
             error.print().ok();
@@ -98,9 +116,9 @@ mod tests {
     #[test]
     fn demo_has_one_node_of_each_role_unless_told_otherwise() {
         let parse = |args: &[&str]| {
-            let Cli {
-                command: Command::Demo(args),
-            } = Cli::try_parse_from(args).unwrap();
+            let Command::Demo(args) = Cli::try_parse_from(args).unwrap().command else {
+                panic!("not the demo");
+            };
             (args.prefill, args.decode, args.keep)
         };
 

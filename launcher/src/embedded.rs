@@ -4,7 +4,7 @@
 //! the program's own command line. So the launcher works wherever its one file lies, and each child
 //! can tie itself to its supervisor before it does anything else.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
 use rustix::process::Pid;
@@ -24,7 +24,7 @@ impl Program {
     const ALL: [Self; 2] = [Self::Proxy, Self::Sim];
 
     /// The hidden first argument.
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::Proxy => "__proxy",
             Self::Sim => "__sim",
@@ -32,7 +32,7 @@ impl Program {
     }
 
     /// The name the program goes by in its own messages.
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Proxy => "pd-proxy",
             Self::Sim => "pd-sim",
@@ -47,6 +47,16 @@ impl Program {
         ];
         argv.extend(args);
         argv
+    }
+
+    /// The program of this hidden word.
+    pub(crate) fn of_word(word: &OsStr) -> Option<Self> {
+        Self::ALL.into_iter().find(|program| word == program.word())
+    }
+
+    /// Is the program, which needs no tie of its own: its [`guard`](crate::guard) has that.
+    pub(crate) fn run_guarded(self, args: Vec<OsString>) -> ExitCode {
+        self.main(std::iter::once(self.name().into()).chain(args).collect())
     }
 
     fn main(self, args: Vec<OsString>) -> ExitCode {
@@ -70,9 +80,7 @@ pub(crate) struct Child {
 pub(crate) fn requested(args: impl IntoIterator<Item = OsString>) -> Option<Child> {
     let mut args = args.into_iter().skip(1);
     let word = args.next()?;
-    let program = Program::ALL
-        .into_iter()
-        .find(|program| word == program.word())?;
+    let program = Program::of_word(&word)?;
     let supervisor = args
         .next()
         .and_then(|pid| Pid::from_raw(pid.to_str()?.parse().ok()?));

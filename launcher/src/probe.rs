@@ -1,6 +1,5 @@
 //! Whether a child answers yet.
 
-use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -34,14 +33,14 @@ pub(crate) struct Probe {
 
 impl Probe {
     /// A probe of the child at this address; nothing is asked yet.
-    pub(crate) fn new(host: Ipv4Addr, port: u16, wanted: Wanted) -> Result<Self, EndpointError> {
+    pub(crate) fn new(host: &str, port: u16, wanted: Wanted) -> Result<Self, EndpointError> {
         let settings = Settings {
             bearer: None,
             timeout: LOOK_TIMEOUT,
             keep_alive: false,
         };
         Ok(Self {
-            client: Client::new(Endpoint::chat(&host.to_string(), port)?, settings),
+            client: Client::new(Endpoint::chat(host, port)?, settings),
             wanted,
             missing: Mutex::new(Some("not asked yet".to_owned())),
         })

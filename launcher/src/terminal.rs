@@ -67,6 +67,11 @@ impl<O: Write> Terminal<O> {
         }
     }
 
+    /// A sign such as an emoji; nothing where only words are understood.
+    pub(crate) fn sign(&self, sign: &'static str) -> &'static str {
+        if self.rich { sign } else { "" }
+    }
+
     /// Lines in a frame, or between two rules where a frame cannot be drawn.
     pub(crate) fn framed(&mut self, lines: &[String]) -> io::Result<()> {
         let width = lines
@@ -99,9 +104,20 @@ impl<O: Write> Terminal<O> {
     }
 }
 
+/// Text that cannot move the cursor or change colours (ECMA-48 control functions).
+pub(crate) fn printable(text: &str) -> String {
+    let keep = |letter: &char| !letter.is_control() || matches!(letter, '\n' | '\t');
+    text.chars().filter(keep).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_from_outside_cannot_steer_the_terminal() {
+        assert_eq!(printable("a\x1b[31m\rb\n\tc\u{9b}é"), "a[31mb\n\tcé");
+    }
 
     fn shown(rich: bool) -> String {
         let mut terminal = Terminal {

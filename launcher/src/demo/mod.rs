@@ -133,7 +133,9 @@ impl Demo {
             args: process
                 .program
                 .argv(rustix::process::getpid(), process.args.clone()),
+            env: Vec::new(),
             log: self.logs.file(&process.name),
+            guarded: false,
         })
     }
 

@@ -98,7 +98,7 @@ impl Plan {
             }
         }
         let proxy = Proxy {
-            host: HOST,
+            host: HOST.into(),
             http_port,
             zmq_ports,
         };

@@ -29,14 +29,14 @@ impl Watch {
         processes: &[Process],
         started: Instant,
     ) -> anyhow::Result<Self> {
-        let host = plan.proxy.host;
+        let host = plan.proxy.host.to_string();
         let probes = processes.iter().map(|process| {
-            let probe = Probe::new(host, process.port, process.up_when)?;
+            let probe = Probe::new(&host, process.port, process.up_when)?;
             Ok((process.name.clone(), Arc::new(probe)))
         });
         Ok(Self {
             processes: probes.collect::<anyhow::Result<_>>()?,
-            pair: Probe::new(host, plan.proxy.http_port, Wanted::Ok)?,
+            pair: Probe::new(&host, plan.proxy.http_port, Wanted::Ok)?,
             started,
         })
     }

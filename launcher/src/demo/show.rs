@@ -14,7 +14,7 @@ use super::step::Failure;
 use crate::child::Child;
 use crate::cli::Color;
 use crate::command::Role;
-use crate::terminal::Terminal;
+use crate::terminal::{Terminal, printable};
 use crate::{exit, logs, signals};
 
 /// The demo's voice. Everything but failures goes to standard output.
@@ -223,12 +223,6 @@ fn curl(url: &str) -> String {
     )
 }
 
-/// Text that cannot move the cursor or change colours (ECMA-48 control functions).
-fn printable(text: &str) -> String {
-    let keep = |letter: &char| !letter.is_control() || matches!(letter, '\n' | '\t');
-    text.chars().filter(keep).collect()
-}
-
 fn seconds(time: Duration) -> String {
     format!("{:>5.2} s", time.as_secs_f64())
 }
@@ -245,10 +239,5 @@ mod tests {
           -d '{"model":"Qwen/Qwen2.5-7B-Instruct","messages":[{"role":"user","content":"Why are prefill and decode better apart?"}],"max_tokens":64,"stream":true}'
         "#);
         assert!(!chat::request().contains('\''));
-    }
-
-    #[test]
-    fn text_from_outside_cannot_steer_the_terminal() {
-        assert_eq!(printable("a\x1b[31m\rb\n\tc\u{9b}é"), "a[31mb\n\tcé");
     }
 }

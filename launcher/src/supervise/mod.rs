@@ -15,6 +15,9 @@ use rustix::process::Signal;
 use crate::child::{Child, Spec, wait_for_end};
 use crate::signals;
 
+/// What a guard needs to end everything below it, with room for a slow machine.
+const GUARD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Something that happened.
 #[derive(Debug)]
 pub(crate) enum Event<W> {
@@ -146,17 +149,34 @@ impl<W: Send + 'static> Supervisor<W> {
                     Some(Event::Signalled(_)) | None => false,
                 };
             }
+            if self.runs(index) {
+                self.kill(index, &mut killed);
+            }
             let Some(child) = self.children.get_mut(index) else {
                 continue;
             };
-            if !child.has_ended() {
-                child.signal(Signal::KILL);
-                killed.push(child.name().to_owned());
-            }
             // Its status no longer matters to anyone.
             child.reap().ok();
         }
         killed
+    }
+
+    /// Kills a child, and a guard that does not end by itself then.
+    fn kill(&mut self, index: usize, killed: &mut Vec<String>) {
+        let Some(child) = self.children.get_mut(index) else {
+            return;
+        };
+        child.kill();
+        killed.push(child.name().to_owned());
+        let deadline = Instant::now() + GUARD_TIMEOUT;
+        while self.runs(index) && Instant::now() < deadline {
+            self.next_event(Some(deadline));
+        }
+        if let Some(child) = self.children.get(index)
+            && !child.has_ended()
+        {
+            child.signal(Signal::KILL);
+        }
     }
 
     fn runs(&self, index: usize) -> bool {
@@ -170,7 +190,7 @@ impl<W> Drop for Supervisor<W> {
     /// For the ways out that nobody planned: all groups are killed and reaped.
     fn drop(&mut self) {
         for child in self.children.iter_mut().rev() {
-            child.signal(Signal::KILL);
+            child.kill();
             child.reap().ok();
         }
     }

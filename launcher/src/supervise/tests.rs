@@ -46,7 +46,9 @@ impl Nursery {
                 "-c".into(),
                 format!("P={}; {script}", self.pipe().display()).into(),
             ],
+            env: Vec::new(),
             log: self.log(name),
+            guarded: false,
         };
         self.supervisor.start(spec).unwrap()
     }
@@ -218,7 +220,9 @@ fn program_that_is_not_there_is_an_error() {
         name: "none".to_owned(),
         program: PathBuf::from("/no/such/program"),
         args: Vec::new(),
+        env: Vec::new(),
         log: nursery.log("none"),
+        guarded: false,
     };
 
     assert!(nursery.supervisor.start(spec).is_err());

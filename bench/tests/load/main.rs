@@ -5,3 +5,4 @@ mod client;
 mod command;
 mod run;
 mod scripted;
+mod sweep;

@@ -4,6 +4,7 @@ mod collect;
 #[cfg(feature = "plot")]
 mod plot;
 mod run;
+mod serve;
 mod sweep;
 mod target;
 mod values;
@@ -25,6 +26,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Serve(serve::ServeArgs),
     Sweep(sweep::SweepArgs),
     Collect(collect::CollectArgs),
     #[cfg(feature = "plot")]
@@ -47,6 +49,7 @@ pub fn main_with_args(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let out = &mut io::stdout();
     let success = match &command {
         Command::Run(args) => args.run(out),
+        Command::Serve(args) => args.run(out),
         Command::Sweep(args) => args.run(out),
         Command::Collect(args) => args.run(out),
         #[cfg(feature = "plot")]

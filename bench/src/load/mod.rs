@@ -6,9 +6,12 @@
 //!
 //! [`run`] is the two-pass benchmark of the testbed that this project replaces: time to the first
 //! line of a streamed answer, then tokens per second of whole answers. [`sweep`] repeats it over a
-//! grid of concurrencies and lengths.
+//! grid of concurrencies and lengths. [`generator`] measures streams to their end, by when they were
+//! meant to start.
 
+pub mod arrivals;
 pub mod client;
+pub mod generator;
 mod outcome;
 mod prompt;
 mod run;

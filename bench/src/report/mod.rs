@@ -7,3 +7,6 @@ pub mod seed_figures;
 pub mod seed_format;
 pub mod seed_log;
 pub mod stats;
+pub mod summary;
+pub mod trust;
+pub mod vllm_format;

@@ -5,4 +5,5 @@ mod client;
 mod command;
 mod run;
 mod scripted;
+mod serve;
 mod sweep;

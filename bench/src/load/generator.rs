@@ -65,7 +65,8 @@ pub struct Record {
 /// The times of a streamed answer, all from when the request was meant to start.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Timeline {
-    /// The first event, whatever it holds; what the testbed calls TTFT.
+    /// The first byte of the body, whatever it belongs to; what the testbed calls TTFT is the end of the
+    /// line that it begins.
     pub first_byte: Duration,
     /// The first event with text. `None` if there is none.
     pub first_content: Option<Duration>,
@@ -263,13 +264,9 @@ impl Shared {
         refuse_other_than_200(&mut response).await?;
         let mut times = Timeline::default();
         let mut usage = None;
-        let mut is_first = true;
         let mut last = None;
         while let Some(event) = response.event().await? {
             let at = event.at.saturating_duration_since(intended);
-            if std::mem::take(&mut is_first) {
-                times.first_byte = at;
-            }
             let Ok(chunk) = serde_json::from_slice::<Chunk>(&event.data) else {
                 // `[DONE]`, which comes after the usage.
                 continue;
@@ -286,11 +283,10 @@ impl Shared {
                 last = Some(at);
             }
         }
-        if is_first {
-            return Err(Failure::NoLine);
-        }
+        let first_byte = response.first_byte_at().ok_or(Failure::NoLine)?;
         let usage = usage.ok_or(Failure::NoUsage)?;
         Ok(Timeline {
+            first_byte: first_byte.saturating_duration_since(intended),
             last_content: last,
             end: response.read_at().saturating_duration_since(intended),
             prompt_tokens: usage.prompt_tokens,

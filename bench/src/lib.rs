@@ -1,4 +1,5 @@
 //! Load generator and simulated vLLM node.
+pub mod cli;
 pub mod load;
 pub mod report;
 pub mod sim;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    pd_bench::load::cli::main_with_args(std::env::args_os())
+    pd_bench::cli::main_with_args(std::env::args_os())
 }

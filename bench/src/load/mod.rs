@@ -5,13 +5,17 @@
 //! answer that was cut short or is framed in two contradicting ways is an error, never a sample.
 //!
 //! [`run`] is the two-pass benchmark of the testbed that this project replaces: time to the first
-//! line of a streamed answer, then tokens per second of whole answers.
+//! line of a streamed answer, then tokens per second of whole answers. [`sweep`] repeats it over a
+//! grid of concurrencies and lengths. [`generator`] measures streams to their end, by when they were
+//! meant to start.
 
-pub mod cli;
+pub mod arrivals;
 pub mod client;
+pub mod generator;
 mod outcome;
 mod prompt;
 mod run;
+pub mod sweep;
 
 pub use outcome::{Completion, Failure, FirstLines, Measured, Outcome, Pass, Sample, Throughput};
 pub use prompt::Prompts;

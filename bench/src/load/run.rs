@@ -146,7 +146,7 @@ impl Shared {
     }
 }
 
-async fn refuse_other_than_200(response: &mut Response<'_>) -> Result<(), Failure> {
+pub(super) async fn refuse_other_than_200(response: &mut Response<'_>) -> Result<(), Failure> {
     let status = response.status();
     if status == 200 {
         return Ok(());

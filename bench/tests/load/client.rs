@@ -1,5 +1,9 @@
 //! The HTTP client on its own.
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use pd_bench::load::client::{Client, Endpoint, Error, Request, Settings};
@@ -50,6 +54,41 @@ fn events_come_one_by_one_with_their_time() {
         }
         assert_eq!(events, [&b"a"[..], b"b", b"[DONE]"]);
     });
+}
+
+#[test]
+fn first_byte_has_a_time_of_its_own() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (go_on, may_go_on) = channel();
+    let server = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.write_all(&event_stream(&["da"])).unwrap();
+        // The rest of the event comes only when the client has seen its beginning.
+        may_go_on.recv().unwrap();
+        stream.write_all(b"5\r\nta\n\n\n\r\n0\r\n\r\n").unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    });
+
+    block_on(async {
+        let settings = Settings {
+            bearer: None,
+            timeout: Duration::from_secs(30),
+            keep_alive: false,
+        };
+        let endpoint = Endpoint::from_url(&format!("http://{address}/x")).unwrap();
+        let client = Client::new(endpoint, settings);
+        let mut response = client.send(POST).await.unwrap();
+        while response.first_byte_at().is_none() {
+            let early = tokio::time::timeout(Duration::from_millis(5), response.event()).await;
+            assert!(early.is_err());
+        }
+        let seen = Instant::now();
+        go_on.send(()).unwrap();
+        let event = response.event().await.unwrap().unwrap();
+        assert!(response.first_byte_at().unwrap() <= seen && seen <= event.at);
+    });
+    server.join().unwrap();
 }
 
 #[test]

@@ -4,16 +4,27 @@ use std::process::{Command, Output};
 
 use crate::scripted::{Answer, Seen, Server, event_stream, json};
 
-fn pd_bench(args: &[&str]) -> Command {
+pub(crate) fn pd_bench(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pd-bench"));
-    for name in ["SRV_IP", "PROXY_HTTP_PORT", "MODEL", "OPENAI_API_KEY"] {
+    for name in [
+        "SRV_IP",
+        "PROXY_HTTP_PORT",
+        "MODEL",
+        "OPENAI_API_KEY",
+        "CONCURRENCIES",
+        "PROMPT_TOKENS",
+        "MAX_TOKENS",
+        "REQUESTS",
+        "OUTPUT_DIR",
+        "RESUME",
+    ] {
         command.env_remove(name);
     }
     command.args(args);
     command
 }
 
-fn stdout(output: &Output) -> String {
+pub(crate) fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -24,7 +35,7 @@ fn form(text: &str) -> String {
         .collect()
 }
 
-fn well(request: &Seen) -> Answer {
+pub(crate) fn well(request: &Seen) -> Answer {
     if request.streams() {
         Answer::Hang(event_stream(&["data: {}\n\n"]))
     } else {

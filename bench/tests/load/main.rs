@@ -5,3 +5,5 @@ mod client;
 mod command;
 mod run;
 mod scripted;
+mod serve;
+mod sweep;

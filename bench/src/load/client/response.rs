@@ -41,6 +41,7 @@ pub struct Response<'a> {
     content: Vec<u8>,
     events: SseLines,
     read_at: Instant,
+    first_byte_at: Option<Instant>,
 }
 
 /// What the head says about the rest.
@@ -91,6 +92,7 @@ impl<'a> Response<'a> {
             content: Vec::new(),
             events: SseLines::default(),
             read_at: now(),
+            first_byte_at: None,
         })
     }
 
@@ -104,6 +106,12 @@ impl<'a> Response<'a> {
     #[must_use]
     pub fn read_at(&self) -> Instant {
         self.read_at
+    }
+
+    /// When the first byte of the body's content was read; `None` while there is none.
+    #[must_use]
+    pub fn first_byte_at(&self) -> Option<Instant> {
+        self.first_byte_at
     }
 
     /// The next line of the body without its line end. The last one may lack it; a body that ends
@@ -203,6 +211,9 @@ impl<'a> Response<'a> {
         }
         let taken = self.decoder.decode(&connection.unread, &mut self.content)?;
         connection.unread.drain(..taken);
+        if !self.content.is_empty() {
+            self.first_byte_at.get_or_insert(self.read_at);
+        }
         if self.decoder.is_done() {
             self.finish();
         }

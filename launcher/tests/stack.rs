@@ -255,6 +255,47 @@ fn killed_launcher_leaves_nothing_not_even_a_stubborn_grandchild() {
 }
 
 #[test]
+fn signals_while_a_node_loads_leave_nothing() {
+    for (signal, code) in [
+        (Signal::INT, Some(130)),
+        (Signal::TERM, Some(143)),
+        (Signal::KILL, None),
+    ] {
+        let mut stack = Stack::start("consumer-hangs", &[]);
+        stack.until("producer ready");
+        let processes = stack.processes();
+
+        stack.signal(signal);
+
+        assert_eq!(stack.end().0, code, "{}", stack.said);
+        assert!(processes.len() >= 4, "{}", stack.said);
+        assert_all_end(&processes);
+    }
+}
+
+#[test]
+fn death_of_a_guard_takes_what_it_guarded_along() {
+    let mut stack = Stack::start("", &[]);
+    stack.until("Stop: Ctrl-C");
+    let processes = stack.processes();
+    let line = stack
+        .said
+        .lines()
+        .find(|line| line.ends_with("logs/consumer.log"));
+    let pid = line
+        .unwrap()
+        .split([' ', ','])
+        .find_map(|word| word.parse().ok());
+
+    kill_process(Pid::from_raw(pid.unwrap()).unwrap(), Signal::KILL).unwrap();
+
+    let (code, errors) = stack.end();
+    assert_eq!(code, Some(1), "{}{errors}", stack.said);
+    assert!(errors.contains("consumer ended unexpectedly"), "{errors}");
+    assert_all_end(&processes);
+}
+
+#[test]
 fn simulated_stack_of_many_nodes_takes_the_same_path() {
     let mut stack = Stack::start("", &["2P2D", "--simulate"]);
     stack.until("Stop: Ctrl-C");

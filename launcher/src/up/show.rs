@@ -31,7 +31,7 @@ impl Show {
     /// The effective settings and the plan.
     pub(super) fn opening(&mut self, settings: &Settings, plan: &Plan) -> io::Result<()> {
         let terminal = &mut self.terminal;
-        for line in settings_lines(settings) {
+        for line in settings_lines(settings, plan) {
             terminal.line(format!("{}{line}", terminal.sign("▶ ")))?;
         }
         terminal.line("")?;
@@ -125,13 +125,18 @@ impl Show {
 }
 
 /// The testbed's five lines.
-fn settings_lines(settings: &Settings) -> Vec<String> {
+fn settings_lines(settings: &Settings, plan: &Plan) -> Vec<String> {
     let role = |name: &str, role: Role| {
+        let gpus = plan.nodes.iter().filter(|node| node.role == role);
+        let gpus: Vec<&str> = gpus
+            .flat_map(|node| &node.gpus)
+            .map(String::as_str)
+            .collect();
+        let gpus = gpus.join(",");
         let of_role = settings.role(role);
         let (http, kv) = (of_role.http_port.port, of_role.kv_port.port);
         let share = of_role.gpu_memory_utilization;
-        let count = of_role.count;
-        format!("{name}: {count} from HTTP :{http}, KV :{kv}, UTIL {share}")
+        format!("{name}: HTTP :{http}, ZMQ :{kv}, GPU {gpus}, UTIL {share}")
     };
     let (http, zmq) = (settings.proxy_http_port, settings.proxy_zmq_port);
     vec![

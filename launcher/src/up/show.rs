@@ -106,21 +106,25 @@ impl Show {
         Ok(())
     }
 
-    /// Everything is stopped.
-    pub(super) fn stopped(&mut self, failure: &Failure, killed: &[String]) -> io::Result<()> {
+    /// The end begins.
+    pub(super) fn stopping(&mut self, failure: &Failure) -> io::Result<()> {
         let terminal = &mut self.terminal;
         let why = match failure {
             Failure::Signalled(signal) => format!("{}: ", signals::name(*signal)),
             _ => String::new(),
         };
-        terminal.line(format!("{}{why}everything stopped.", terminal.sign("❗ ")))?;
+        let line = format!("{why}stopping all processes");
+        terminal.line(format!("{}{line}", terminal.sign("❗ ")))
+    }
+
+    /// Everything is stopped.
+    pub(super) fn stopped(&mut self, killed: &[String]) -> io::Result<()> {
         if !killed.is_empty() {
-            terminal.line(format!(
-                "Killed after not ending in time: {}.",
-                killed.join(", ")
-            ))?;
+            let names = killed.join(", ");
+            self.terminal
+                .line(format!("Killed after not ending in time: {names}."))?;
         }
-        Ok(())
+        self.terminal.line("everything stopped.")
     }
 }
 

@@ -28,7 +28,7 @@ static EXAMPLE_PORT: OnceLock<Option<TcpListener>> = OnceLock::new();
 /// Takes the arguments of `vllm serve` as strictly as vLLM, leaves a grandchild in a session of its own
 /// that ignores every polite signal, and serves as a simulated node. `$STUB` says what goes wrong.
 const VLLM: &str = r#"#!/bin/sh
-[ "$1" = --version ] && { echo 0.23.0; exit 0; }
+[ "$1" = --version ] && { case $STUB in version-*) echo ${STUB#version-} ;; *) echo 0.23.0 ;; esac; exit 0; }
 [ "$1" = serve ] || { echo "vllm: invalid choice: $1" >&2; exit 2; }
 model=$2; shift 2
 while [ $# -gt 0 ]; do
@@ -48,9 +48,11 @@ proxy=${config##*\"proxy_port\":\"}; proxy=${proxy%%\"*}
 case $STUB in
   $name-dies) echo "torch.OutOfMemoryError: CUDA out of memory."; exit 3 ;;
   $name-hangs) sleep 1000 ;;
+  $name-ignores) trap '' TERM INT ;;
+  $name-refuses) set -- --fault '{"action":"refuse","status":503,"probability":1.0}' ;;
 esac
 "$LAUNCHER" __node $$ /dev/null __sim --role $role --host 0.0.0.0 --port $port --kv-port $kv \
-  --advertise 127.0.0.1 --proxy 127.0.0.1:$proxy --model "$model" --speed 50
+  --advertise 127.0.0.1 --proxy 127.0.0.1:$proxy --model "$model" --speed 50 "$@"
 "#;
 
 /// A running `up` whose output is read line by line.
@@ -255,6 +257,77 @@ fn killed_launcher_leaves_nothing_not_even_a_stubborn_grandchild() {
 }
 
 #[test]
+fn signals_while_a_node_loads_leave_nothing() {
+    for (signal, code) in [
+        (Signal::INT, Some(130)),
+        (Signal::TERM, Some(143)),
+        (Signal::KILL, None),
+    ] {
+        let mut stack = Stack::start("consumer-hangs", &[]);
+        stack.until("producer ready");
+        let processes = stack.processes();
+
+        stack.signal(signal);
+
+        assert_eq!(stack.end().0, code, "{}", stack.said);
+        assert!(processes.len() >= 4, "{}", stack.said);
+        assert_all_end(&processes);
+    }
+}
+
+#[test]
+fn node_that_ignores_sigterm_is_killed_at_the_second_signal() {
+    let mut stack = Stack::start("producer-ignores", &[]);
+    stack.until("Stop: Ctrl-C");
+    let processes = stack.processes();
+
+    stack.signal(Signal::INT);
+    stack.until("SIGINT: stopping all processes");
+    stack.signal(Signal::INT);
+
+    assert_eq!(stack.end().0, Some(130), "{}", stack.said);
+    let killed = "Killed after not ending in time: producer";
+    assert!(stack.said.contains(killed), "{}", stack.said);
+    assert_all_end(&processes);
+}
+
+#[test]
+fn node_that_ignores_sigterm_is_killed_within_15_seconds() {
+    let mut stack = Stack::start("consumer-ignores", &[]);
+    stack.until("Stop: Ctrl-C");
+    let processes = stack.processes();
+
+    stack.signal(Signal::TERM);
+
+    assert_all_end(&processes);
+    assert_eq!(stack.end().0, Some(143), "{}", stack.said);
+    let killed = "Killed after not ending in time: consumer.";
+    assert!(stack.said.contains(killed), "{}", stack.said);
+}
+
+#[test]
+fn death_of_a_guard_takes_what_it_guarded_along() {
+    let mut stack = Stack::start("", &[]);
+    stack.until("Stop: Ctrl-C");
+    let processes = stack.processes();
+    let line = stack
+        .said
+        .lines()
+        .find(|line| line.ends_with("logs/consumer.log"));
+    let pid = line
+        .unwrap()
+        .split([' ', ','])
+        .find_map(|word| word.parse().ok());
+
+    kill_process(Pid::from_raw(pid.unwrap()).unwrap(), Signal::KILL).unwrap();
+
+    let (code, errors) = stack.end();
+    assert_eq!(code, Some(1), "{}{errors}", stack.said);
+    assert!(errors.contains("consumer ended unexpectedly"), "{errors}");
+    assert_all_end(&processes);
+}
+
+#[test]
 fn simulated_stack_of_many_nodes_takes_the_same_path() {
     let mut stack = Stack::start("", &["2P2D", "--simulate"]);
     stack.until("Stop: Ctrl-C");
@@ -325,6 +398,38 @@ fn silent_node_is_given_up_after_its_wait() {
     assert_eq!(code, Some(1), "{}{errors}", stack.said);
     assert!(errors.contains("Timeout: producer HTTP :"), "{errors}");
     assert!(errors.contains("did not open"), "{errors}");
+}
+
+#[test]
+fn refused_request_through_the_whole_system_exits_2_and_names_the_logs() {
+    let mut stack = Stack::start("producer-refuses", &[]);
+
+    let (code, errors) = stack.end();
+
+    assert_eq!(code, Some(2), "{}{errors}", stack.said);
+    assert!(errors.contains("end-to-end failed (HTTP 5"), "{errors}");
+    let logs = "Logs: logs/proxy.log logs/consumer.log logs/producer.log";
+    assert!(errors.contains(logs), "{errors}");
+    assert!(
+        stack.said.ends_with("everything stopped.\n"),
+        "{}",
+        stack.said
+    );
+}
+
+#[test]
+fn installed_version_that_cannot_do_it_starts_nothing() {
+    let mut stack = Stack::start("version-0.15.1", &[]);
+
+    let (code, errors) = stack.end();
+
+    assert_eq!(code, Some(1));
+    assert!(
+        errors.contains("vLLM 0.15.1 cannot run --kv-connector p2p-nccl"),
+        "{errors}"
+    );
+    assert!(stack.said.is_empty(), "{}", stack.said);
+    assert_eq!(stack.processes().len(), 0);
 }
 
 #[test]

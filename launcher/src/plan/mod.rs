@@ -55,6 +55,11 @@ pub(crate) enum Error {
         nodes: usize,
         each: usize,
     },
+    #[error(
+        "--max-num-batched-tokens {given} is less than --max-model-len {needed}: a prefill node that \
+         cuts a prompt into chunks dies"
+    )]
+    BatchedTokens { given: u32, needed: u32 },
     #[error("GPU {gpu} would be filled to {share:.2}: {names} share it")]
     Overfull {
         gpu: String,
@@ -77,6 +82,7 @@ impl Plan {
             proxy_zmq_ports.push(EXAMPLE_ZMQ_PORT);
         }
         check_shares(settings, &nodes)?;
+        check_batched_tokens(settings)?;
         Ok(Self {
             proxy_http_port: settings.proxy_http_port,
             proxy_zmq_ports,
@@ -235,6 +241,28 @@ fn check_shares(settings: &Settings, nodes: &[Node]) -> Result<(), Error> {
                 share,
                 names: names.join(", "),
             });
+        }
+    }
+    Ok(())
+}
+
+/// Arguments of the user's own win over ours, but not over what keeps a prefill node alive.
+fn check_batched_tokens(settings: &Settings) -> Result<(), Error> {
+    const FLAG: &str = "--max-num-batched-tokens";
+    let words = &settings.prefill.args;
+    let following = words.iter().skip(1).map(Some).chain([None]);
+    for (word, next) in words.iter().zip(following) {
+        let value = match word.split_once('=') {
+            Some((FLAG, value)) => Some(value),
+            _ if word == FLAG => next.map(String::as_str),
+            _ => None,
+        };
+        // What is no number is vLLM's to refuse.
+        if let Some(Ok(given)) = value.map(str::parse)
+            && given < settings.max_model_len
+        {
+            let needed = settings.max_model_len;
+            return Err(Error::BatchedTokens { given, needed });
         }
     }
     Ok(())

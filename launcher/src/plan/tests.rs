@@ -139,6 +139,18 @@ fn no_gpus_are_named_where_none_are_wanted() {
     assert!(plan.nodes.iter().all(|node| node.gpus.is_empty()));
 }
 
+#[test]
+fn prefill_node_must_not_be_told_to_cut_prompts_into_chunks() {
+    let with = |arg| plan(&[("max-model-len", "4096"), ("prefill-arg", arg)]);
+
+    insta::assert_snapshot!(
+        with("--max-num-batched-tokens=2048").unwrap_err(),
+        @"--max-num-batched-tokens 2048 is less than --max-model-len 4096: a prefill node that cuts a prompt into chunks dies"
+    );
+    assert!(with("--max-num-batched-tokens=4096").is_ok());
+    assert!(plan(&[("decode-arg", "--max-num-batched-tokens=16")]).is_ok());
+}
+
 proptest! {
     #[test]
     fn no_port_is_given_twice(

@@ -18,6 +18,9 @@ use crate::signals;
 /// What a guard needs to end everything below it, with room for a slow machine.
 const GUARD_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// What children get that were not asked to end before another had used up the grace.
+const LAST_GRACE: Duration = Duration::from_secs(2);
+
 /// Something that happened.
 #[derive(Debug)]
 pub(crate) enum Event<W> {
@@ -132,22 +135,30 @@ impl<W: Send + 'static> Supervisor<W> {
     }
 
     /// Ends all children, the last started first: SIGTERM, and SIGKILL for what still runs when
-    /// `grace`, which is for all of them together, is over or another signal arrives.
+    /// `grace`, which is for all of them together, is over or another signal arrives. Those whose turn
+    /// had not come by then are asked at once and get two seconds more.
     ///
     /// Gives the names of those that had to be killed.
     pub(crate) fn stop(&mut self, grace: Duration) -> Vec<String> {
-        let deadline = Instant::now() + grace;
-        let mut patient = true;
+        let mut deadline = Instant::now() + grace;
+        let (mut patient, mut all_asked) = (true, false);
         let mut killed = Vec::new();
         for index in (0..self.children.len()).rev() {
-            if let Some(child) = self.children.get(index) {
-                child.signal(Signal::TERM);
+            if !all_asked {
+                self.ask_to_end(index);
             }
             while patient && self.runs(index) {
-                patient = match self.next_event(Some(deadline)) {
-                    Some(Event::Exited(_) | Event::Work(_)) => true,
-                    Some(Event::Signalled(_)) | None => false,
-                };
+                match self.next_event(Some(deadline)) {
+                    Some(Event::Exited(_) | Event::Work(_)) => {}
+                    Some(Event::Signalled(_)) => patient = false,
+                    None => break,
+                }
+            }
+            if self.runs(index) && !all_asked {
+                // One used up the time of all: the others get a last moment together.
+                all_asked = true;
+                deadline = Instant::now() + LAST_GRACE;
+                (0..index).for_each(|other| self.ask_to_end(other));
             }
             if self.runs(index) {
                 self.kill(index, &mut killed);
@@ -159,6 +170,12 @@ impl<W: Send + 'static> Supervisor<W> {
             child.reap().ok();
         }
         killed
+    }
+
+    fn ask_to_end(&self, index: usize) {
+        if let Some(child) = self.children.get(index) {
+            child.signal(Signal::TERM);
+        }
     }
 
     /// Kills a child, and a guard that does not end by itself then.

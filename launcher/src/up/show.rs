@@ -31,7 +31,7 @@ impl Show {
     /// The effective settings and the plan.
     pub(super) fn opening(&mut self, settings: &Settings, plan: &Plan) -> io::Result<()> {
         let terminal = &mut self.terminal;
-        for line in settings_lines(settings) {
+        for line in settings_lines(settings, plan) {
             terminal.line(format!("{}{line}", terminal.sign("▶ ")))?;
         }
         terminal.line("")?;
@@ -106,32 +106,41 @@ impl Show {
         Ok(())
     }
 
-    /// Everything is stopped.
-    pub(super) fn stopped(&mut self, failure: &Failure, killed: &[String]) -> io::Result<()> {
+    /// The end begins.
+    pub(super) fn stopping(&mut self, failure: &Failure) -> io::Result<()> {
         let terminal = &mut self.terminal;
         let why = match failure {
             Failure::Signalled(signal) => format!("{}: ", signals::name(*signal)),
             _ => String::new(),
         };
-        terminal.line(format!("{}{why}everything stopped.", terminal.sign("❗ ")))?;
+        let line = format!("{why}stopping all processes");
+        terminal.line(format!("{}{line}", terminal.sign("❗ ")))
+    }
+
+    /// Everything is stopped.
+    pub(super) fn stopped(&mut self, killed: &[String]) -> io::Result<()> {
         if !killed.is_empty() {
-            terminal.line(format!(
-                "Killed after not ending in time: {}.",
-                killed.join(", ")
-            ))?;
+            let names = killed.join(", ");
+            self.terminal
+                .line(format!("Killed after not ending in time: {names}."))?;
         }
-        Ok(())
+        self.terminal.line("everything stopped.")
     }
 }
 
 /// The testbed's five lines.
-fn settings_lines(settings: &Settings) -> Vec<String> {
+fn settings_lines(settings: &Settings, plan: &Plan) -> Vec<String> {
     let role = |name: &str, role: Role| {
+        let gpus = plan.nodes.iter().filter(|node| node.role == role);
+        let gpus: Vec<&str> = gpus
+            .flat_map(|node| &node.gpus)
+            .map(String::as_str)
+            .collect();
+        let gpus = gpus.join(",");
         let of_role = settings.role(role);
         let (http, kv) = (of_role.http_port.port, of_role.kv_port.port);
         let share = of_role.gpu_memory_utilization;
-        let count = of_role.count;
-        format!("{name}: {count} from HTTP :{http}, KV :{kv}, UTIL {share}")
+        format!("{name}: HTTP :{http}, ZMQ :{kv}, GPU {gpus}, UTIL {share}")
     };
     let (http, zmq) = (settings.proxy_http_port, settings.proxy_zmq_port);
     vec![

@@ -325,14 +325,15 @@ impl Stack {
             let log = process.map(|process| process.log.as_path());
             self.show.failure(&failure, log, &logs);
         }
+        // Whoever ended it may have closed the terminal too.
+        self.show.stopping(&failure).ok();
         let killed = self.supervisor.stop(STOP_GRACE);
         descendants::end_all(getpid());
         for process in &self.processes {
             // A process that never got so far has written none.
             fs::remove_file(&process.pid_file).ok();
         }
-        // Whoever ended it may have closed the terminal too.
-        self.show.stopped(&failure, &killed).ok();
+        self.show.stopped(&killed).ok();
         ExitCode::from(failure.code())
     }
 }

@@ -228,6 +228,20 @@ fn node_outside_of_the_allowed_networks_is_refused() {
 }
 
 #[test]
+fn name_that_leads_out_of_the_allowed_networks_is_never_connected_to() {
+    let proxy = Proxy::start_command(command().args(["--registration-allow", "10.0.0.0/8"]));
+    let server = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    server.set_nonblocking(true).unwrap();
+    let http = format!("localhost:{}", server.local_addr().unwrap().port());
+    let _node = register(&proxy, "P", &http, "127.0.0.1:9");
+    crate::support::eventually("the name is refused twice", || {
+        proxy.metric("registry_resolves_total{outcome=\"refused\"}") >= 2
+    });
+    let connected = server.accept().map(|_| ()).map_err(|error| error.kind());
+    assert_eq!(connected, Err(std::io::ErrorKind::WouldBlock));
+}
+
+#[test]
 fn network_that_is_none_ends_the_start() {
     for network in ["10.0.0.0/33", "everywhere", ""] {
         let output = command()

@@ -34,5 +34,6 @@ mod prefill;
 mod registration;
 mod request_ids;
 mod silence;
+mod soak;
 mod streaming;
 mod support;

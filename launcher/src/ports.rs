@@ -2,11 +2,14 @@
 
 use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Range;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-/// Ports of the kernel's choice looked at before giving up.
-const ATTEMPTS: u32 = 64;
+/// Where a port is looked for in the place of a taken one: below the range from which Linux takes the
+/// near ends of connections (32768 and up). A port of that range may be a connection's by the time the
+/// child binds it; a busy machine takes thousands a second.
+const SPARE: Range<u16> = 20_000..32_000;
 
 /// Ports claimed for children on the loopback address.
 ///
@@ -24,18 +27,21 @@ impl Ports {
         if let Some(port) = self.try_claim(wanted)? {
             return Ok(port);
         }
-        for _ in 0..ATTEMPTS {
-            if let Some(port) = self.try_claim(0)? {
+        // Two launchers begin at different places, so that they seldom ask for the same port.
+        let begin = std::process::id() % u32::from(SPARE.end - SPARE.start);
+        let begin = SPARE.start + u16::try_from(begin).unwrap_or(0);
+        for port in (begin..SPARE.end).chain(SPARE.start..begin) {
+            if let Some(port) = self.try_claim(port)? {
                 return Ok(port);
             }
         }
         Err(ErrorKind::AddrInUse.into())
     }
 
-    /// This port, or any for 0; `None` if it is taken.
+    /// This port; `None` if it is taken.
     fn try_claim(&mut self, port: u16) -> io::Result<Option<u16>> {
-        let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(listener) => listener,
+        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            Ok(listener) => drop(listener),
             // Ports below 1024 may be forbidden instead.
             Err(error)
                 if matches!(
@@ -46,8 +52,7 @@ impl Ports {
                 return Ok(None);
             }
             Err(error) => return Err(error),
-        };
-        let port = listener.local_addr()?.port();
+        }
         let name = SocketAddr::from_abstract_name(format!("pd-launcher/port/{port}"))?;
         match UnixListener::bind_addr(&name) {
             Ok(claim) => self.claims.push(claim),
@@ -85,7 +90,7 @@ mod tests {
 
             let port = Ports::default().claim(taken).unwrap();
 
-            assert_ne!(port, taken);
+            assert!(SPARE.contains(&port), "{port}");
             TcpListener::bind(("127.0.0.1", port)).unwrap();
         }
     }

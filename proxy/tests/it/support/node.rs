@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use super::PATIENCE;
 use super::client::find;
-use super::proxy::Proxy;
+use super::proxy::{Proxy, free_port};
 
 /// A node made of raw sockets. It answers health probes by itself; every other request is handed to the
 /// test's script, which writes the answer.
@@ -107,7 +107,9 @@ impl Node {
         role: &str,
         script: impl FnMut(&Seen, &mut TcpStream) -> bool + Send + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        // A port of ours: one of the kernel's choice could be another connection's by the time a test
+        // that has closed it binds it again.
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, free_port())).unwrap();
         let http = listener.local_addr().unwrap();
         let (sender, seen) = channel();
         let script: Arc<Mutex<Box<Script>>> = Arc::new(Mutex::new(Box::new(script)));

@@ -50,9 +50,10 @@ pub(crate) fn driver() -> Option<String> {
 /// kernel takes its own from, so that no two tests get the same one.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let base = 12_000 + u16::try_from(std::process::id() % 16).unwrap() * 1_000;
+    // Processes that run side by side begin at different places.
+    let begin = u16::try_from(std::process::id() % 16).unwrap() * 1_000;
     loop {
-        let port = base + NEXT.fetch_add(1, Ordering::Relaxed) % 1_000;
+        let port = 12_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000;
         if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
             return port;
         }

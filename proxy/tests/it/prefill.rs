@@ -4,6 +4,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::support::client::{Client, End, Response, post};
+use crate::support::eventually;
 use crate::support::fleet::Fleet;
 use crate::support::node::{Node, event, events, json, stream_head};
 use crate::support::proxy::Proxy;
@@ -368,8 +369,10 @@ fn black_hole(node: &Node) -> (rustix::fd::OwnedFd, Vec<TcpStream>) {
     node.close_port();
     let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
     sockopt::set_socket_reuseaddr(&socket, true).unwrap();
-    bind(&socket, &node.http).unwrap();
-    listen(&socket, 0).unwrap();
+    // A child that another test forks at this moment holds the closed port until it runs its program.
+    eventually("the port is free", || {
+        bind(&socket, &node.http).is_ok() && listen(&socket, 0).is_ok()
+    });
     let connect = || TcpStream::connect_timeout(&node.http, Duration::from_millis(100));
     let queued = std::iter::from_fn(|| connect().ok()).collect();
     (socket, queued)

@@ -1,7 +1,7 @@
 //! The real process.
 
 use std::io::{BufRead, BufReader};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
@@ -54,10 +54,20 @@ pub(crate) fn free_port() -> u16 {
     let begin = u16::try_from(std::process::id() % 16).unwrap() * 1_000;
     loop {
         let port = 12_000 + (begin + NEXT.fetch_add(1, Ordering::Relaxed)) % 16_000;
-        if TcpListener::bind((Ipv4Addr::UNSPECIFIED, port)).is_ok() {
+        if is_free(port) {
             return port;
         }
     }
+}
+
+/// Whether nobody listens on `port`. It is tried without listening: a child that another test forks at
+/// this moment holds the socket too until it runs its program, and a listener would keep the port.
+fn is_free(port: u16) -> bool {
+    use rustix::net::{AddressFamily, SocketType, bind, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    bind(&socket, &address).is_ok()
 }
 
 impl Proxy {
